@@ -1,0 +1,5 @@
+//! placeholder
+pub mod inject;
+pub mod model;
+pub mod offline;
+pub mod pipeline;

@@ -1,0 +1,255 @@
+//! The artifact: a trained model as one safetensors byte string.
+//!
+//! The weights are its tensors, by PyTorch's names; everything else is one JSON document in its metadata, in named
+//! sections: format, version, heads, spec, calibrations, provenance. It loads from `&[u8]`, and what is loaded has been
+//! checked: a file cut short, edited or made by a later format is refused with a reason.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::forward::ForwardScorer;
+use super::spec::ModelSpec;
+use super::weights::Weights;
+use crate::pipeline::calibration::Calibrations;
+use crate::pipeline::feature::CATALOGUE;
+use crate::pipeline::score::{Model, ModelVersion};
+
+/// Format that this program writes and reads.
+pub const FORMAT: u32 = 1;
+/// Key of the JSON document in the safetensors metadata.
+const METADATA_KEY: &str = "tapewatch";
+
+/// A trained model with everything that belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Artifact {
+    /// Which training made it.
+    pub version: ModelVersion,
+    /// The parameters.
+    pub weights: Weights,
+    /// Input transforms and tails.
+    pub calibrations: Arc<Calibrations>,
+    /// Where it comes from.
+    pub provenance: Provenance,
+}
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Version of the program that trained it.
+    pub program: String,
+    /// When (RFC 3339).
+    pub trained_at: String,
+    /// Seed of the training.
+    pub seed: u64,
+    /// Ticks it was trained and calibrated on.
+    pub ticks: u64,
+    /// Instruments among them.
+    pub instruments: u64,
+    /// Loss on the ticks held back for early stopping (mean squared error, model input units).
+    pub loss: f64,
+}
+
+/// What stands in the metadata.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: u32,
+    version: ModelVersion,
+    heads: Vec<String>,
+    features: Vec<String>,
+    spec: ModelSpec,
+    calibrations: Arc<Calibrations>,
+    provenance: Provenance,
+}
+
+/// Why bytes are no artifact.
+#[derive(Debug, Error)]
+pub enum ArtifactError {
+    /// Not a safetensors file, or cut short.
+    #[error("not a safetensors file: {0}")]
+    NotSafetensors(#[from] safetensors::SafeTensorError),
+    /// No section of ours.
+    #[error("no \"{METADATA_KEY}\" section in the metadata; expected a model that tapewatch has trained")]
+    NoDocument,
+    /// The section cannot be read.
+    #[error("the \"{METADATA_KEY}\" section cannot be read: {0}")]
+    BadDocument(#[from] serde_json::Error),
+    /// Another format.
+    #[error("format {found}; this program reads format {FORMAT}")]
+    OtherFormat {
+        /// The format found.
+        found: u32,
+    },
+    /// The parts do not fit together.
+    #[error("{0}")]
+    Inconsistent(String),
+}
+
+impl Artifact {
+    /// Writes the artifact; the same artifact gives the same bytes.
+    ///
+    /// # Errors
+    /// [`ArtifactError`] when the parts do not fit together.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ArtifactError> {
+        let document = Document {
+            format: FORMAT,
+            version: self.version,
+            heads: vec!["decoder".into()],
+            features: feature_names(),
+            spec: self.weights.spec,
+            calibrations: Arc::clone(&self.calibrations),
+            provenance: self.provenance.clone(),
+        };
+        let metadata = HashMap::from([(METADATA_KEY.to_string(), serde_json::to_string(&document)?)]);
+        let bytes: BTreeMap<&String, Vec<u8>> = self
+            .weights
+            .tensors
+            .iter()
+            .map(|(name, numbers)| (name, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()))
+            .collect();
+        let views = self.weights.spec.parameters().into_iter().map(|(name, shape)| {
+            let view = TensorView::new(Dtype::F32, shape, bytes.get(&name).map_or(&[][..], Vec::as_slice))?;
+            Ok((name, view))
+        });
+        let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+        Ok(serialize(views, Some(metadata))?)
+    }
+
+    /// Reads and checks an artifact.
+    ///
+    /// # Errors
+    /// [`ArtifactError`] that says what is wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ArtifactError> {
+        let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+        let document = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|sections| sections.get(METADATA_KEY))
+            .ok_or(ArtifactError::NoDocument)?;
+        let format: FormatOnly = serde_json::from_str(document)?;
+        if format.format != FORMAT {
+            return Err(ArtifactError::OtherFormat { found: format.format });
+        }
+        let document: Document = serde_json::from_str(document)?;
+        if document.features != feature_names() {
+            return Err(ArtifactError::Inconsistent(
+                "its features are not those of this program; train anew".into(),
+            ));
+        }
+        if !document.calibrations.is_valid() {
+            return Err(ArtifactError::Inconsistent(
+                "its calibrations hold numbers that no fit makes".into(),
+            ));
+        }
+        let tensors = SafeTensors::deserialize(bytes)?
+            .iter()
+            .map(|(name, view)| Ok((name.to_string(), numbers_of(name, &view)?)))
+            .collect::<Result<_, ArtifactError>>()?;
+        Ok(Artifact {
+            version: document.version,
+            weights: Weights::new(document.spec, tensors).map_err(ArtifactError::Inconsistent)?,
+            calibrations: document.calibrations,
+            provenance: document.provenance,
+        })
+    }
+
+    /// Gives the model as the detector sees it.
+    pub fn model(&self) -> Model {
+        Model {
+            version: self.version,
+            scorer: Arc::new(ForwardScorer::new(&self.weights)),
+            calibrations: Arc::clone(&self.calibrations),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u32,
+}
+
+fn feature_names() -> Vec<String> {
+    CATALOGUE.iter().map(|feature| feature.name.to_string()).collect()
+}
+
+fn numbers_of(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, ArtifactError> {
+    if view.dtype() != Dtype::F32 {
+        return Err(ArtifactError::Inconsistent(format!(
+            "{name}: expected 32-bit floats, found {:?}",
+            view.dtype()
+        )));
+    }
+    Ok(view
+        .data()
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::calibration::Calibration;
+    use crate::pipeline::feature::FEATURES;
+    use crate::pipeline::scaler::InputTransform;
+
+    fn artifact() -> Artifact {
+        let spec = ModelSpec {
+            input_size: FEATURES,
+            hidden_size: 8,
+            layers: 1,
+            lookback: 4,
+            decoded_rows: 4,
+        };
+        let errors: Vec<_> = (0..300).map(|i| [(i % 17) as f32 / 17.0; FEATURES]).collect();
+        let pooled = Arc::new(Calibration::fit(InputTransform::fit(&errors), &errors));
+        Artifact {
+            version: ModelVersion(3),
+            weights: Weights::seeded(spec, 5),
+            calibrations: Arc::new(Calibrations {
+                instruments: [("A".to_string(), Arc::clone(&pooled))].into(),
+                pooled,
+            }),
+            provenance: Provenance {
+                program: "test".into(),
+                trained_at: "2024-01-01T00:00:00Z".into(),
+                seed: 5,
+                ticks: 300,
+                instruments: 1,
+                loss: 0.125,
+            },
+        }
+    }
+
+    #[test]
+    fn artifact_comes_back_whole_and_gives_the_same_bytes() {
+        let bytes = artifact().to_bytes().unwrap();
+        assert_eq!(Artifact::from_bytes(&bytes).unwrap(), artifact());
+        assert_eq!(artifact().to_bytes().unwrap(), bytes);
+    }
+
+    #[test]
+    fn cut_foreign_and_later_files_are_refused() {
+        let bytes = artifact().to_bytes().unwrap();
+        assert!(Artifact::from_bytes(&bytes[..bytes.len() - 9]).is_err());
+        assert!(matches!(
+            Artifact::from_bytes(b"{}"),
+            Err(ArtifactError::NotSafetensors(_))
+        ));
+        let text = String::from_utf8_lossy(&bytes[..4096]).into_owned();
+        let place = text.find(r#"{\"format\":1"#).unwrap() + r#"{\"format\":"#.len();
+        let mut later = bytes.clone();
+        later[place] = b'2';
+        assert!(matches!(
+            Artifact::from_bytes(&later),
+            Err(ArtifactError::OtherFormat { found: 2 })
+        ));
+    }
+}

@@ -1,0 +1,2 @@
+pub mod evaluation;
+pub mod market;

@@ -1,0 +1,352 @@
+//! The detector driven by hand, with a scorer of three lines in place of a network.
+
+use super::*;
+use crate::pipeline::alert::AlertState;
+use crate::pipeline::calibration::Calibrations;
+use crate::pipeline::decode::{Format, JsonFields, TimeUnit};
+use crate::pipeline::position::{Offset, Partition, TopicIndex};
+use crate::pipeline::scaler::InputTransform;
+use crate::pipeline::score::{Evidence, Item, Scorer, Workspace};
+
+/// Rebuilds every row as zeros, so that a row's error is its own size.
+struct Zeros;
+
+impl Scorer for Zeros {
+    fn lookback(&self) -> usize {
+        4
+    }
+
+    fn state_len(&self) -> usize {
+        0
+    }
+
+    fn score(&self, items: &mut [Item<'_>], _: &mut Workspace, evidence: &mut Evidence) {
+        evidence.clear();
+        evidence.reconstruction.resize(items.len() * FEATURES, 0.0);
+    }
+}
+
+fn model(version: u32) -> Model {
+    let errors: Vec<_> = (0..2000).map(|i| [(i % 100) as f32 / 100.0; FEATURES]).collect();
+    let pooled = Arc::new(Calibration::fit(InputTransform::fit(&[]), &errors));
+    let instruments = [("A".to_string(), Arc::clone(&pooled))].into();
+    Model {
+        version: ModelVersion(version),
+        scorer: Arc::new(Zeros),
+        calibrations: Arc::new(Calibrations { pooled, instruments }),
+    }
+}
+
+fn config() -> DetectorConfig {
+    let at = |pointer: &str| pointer.to_string();
+    DetectorConfig {
+        topics: vec!["ticks".into()],
+        decode: DecodeConfig {
+            format: Format::Csv,
+            json: JsonFields {
+                instrument: at("/s"),
+                time: at("/t"),
+                time_unit: TimeUnit::Ns,
+                kind: String::new(),
+                trade_values: Vec::new(),
+                quote_values: Vec::new(),
+                price: at("/p"),
+                size: String::new(),
+                bid: String::new(),
+                ask: String::new(),
+                bid_size: String::new(),
+                ask_size: String::new(),
+                sequence: at("/seq"),
+            },
+            record_bytes_max: 1000,
+            instrument_bytes_max: 10,
+            year_min: 1990,
+            year_max: 2100,
+        },
+        guards: GuardConfig {
+            crossed_quote: true,
+            locked_quote: true,
+            absurd_price: true,
+            time_regress: true,
+            price_ratio_max: 3.0,
+        },
+        alerts: AlertConfig {
+            false_alarms_per_10k_ticks: 1.0,
+            quiet_ticks: 5,
+            hysteresis_decades: 1.0,
+            critical_decades: 2.0,
+            update_decades: 1.0,
+            silence_secs: 60,
+        },
+        limits: LimitConfig {
+            stride: 1,
+            instruments_max: 3,
+            rows_kept: 8,
+        },
+    }
+}
+
+/// A driver that hands in lines of CSV, one offset after the other, on one partition.
+struct Driver {
+    detector: Detector,
+    effects: Effects,
+    next: i64,
+}
+
+const AT: TopicPartition = TopicPartition {
+    topic: TopicIndex(0),
+    partition: Partition(0),
+};
+
+impl Driver {
+    fn new(config: DetectorConfig) -> Self {
+        Driver {
+            detector: Detector::new(config).unwrap(),
+            effects: Effects::default(),
+            next: 0,
+        }
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.detector
+            .handle(ArrivalTime(self.next * NANOS_PER_SEC), input, &mut self.effects);
+    }
+
+    fn payload_at(&mut self, offset: i64, payload: Option<&[u8]>) {
+        let record = Record {
+            position: Position {
+                at: AT,
+                offset: Offset(offset),
+            },
+            arrival_time: ArrivalTime(self.next * NANOS_PER_SEC),
+            key: None,
+            payload,
+        };
+        self.input(Input::Record(record));
+    }
+
+    fn payload(&mut self, payload: &str) {
+        let offset = self.next;
+        self.next += 1;
+        self.payload_at(offset, Some(payload.as_bytes()));
+    }
+
+    fn trade(&mut self, instrument: &str, price: f64) {
+        let time = 1_700_000_000 * NANOS_PER_SEC + self.next * 1_000_000;
+        self.payload(&format!("{time},{instrument},trade,{price},1,,,,"));
+    }
+
+    fn outcomes(&mut self) -> Vec<Outcome> {
+        self.input(Input::EndOfBatch);
+        let outcomes = self.effects.verdicts.iter().map(|verdict| verdict.outcome).collect();
+        self.effects.verdicts.clear();
+        outcomes
+    }
+}
+
+#[test]
+fn every_record_has_exactly_one_outcome() {
+    use Outcome::{AlreadyApplied, NoModel, OverCap, Rejected, Scored, WarmUp};
+    let mut driver = Driver::new(config());
+    driver.trade("A", 10.0);
+    driver.payload("garbage");
+    driver.payload_at(0, Some(b"again"));
+    driver.payload_at(7, None);
+    assert_eq!(driver.outcomes(), [NoModel, Rejected, AlreadyApplied, Rejected]);
+    driver.next = 8;
+    driver.input(Input::Model(model(1)));
+    for name in ["B", "C", "D", "A", "A", "A"] {
+        driver.trade(name, 10.0);
+    }
+    assert_eq!(driver.outcomes(), [WarmUp, WarmUp, OverCap, WarmUp, WarmUp, Scored]);
+    let dead: Vec<_> = driver
+        .effects
+        .actions
+        .iter()
+        .filter(|effect| matches!(effect, Effect::DeadLetter(_)))
+        .collect();
+    assert_eq!(dead.len(), 2);
+}
+
+#[test]
+fn stride_scores_every_nth_row() {
+    use Outcome::{BetweenStrides, Scored, WarmUp};
+    let mut driver = Driver::new(DetectorConfig {
+        limits: LimitConfig {
+            stride: 2,
+            ..config().limits
+        },
+        ..config()
+    });
+    driver.input(Input::Model(model(1)));
+    (0..7).for_each(|_| driver.trade("A", 10.0));
+    let expected = [WarmUp, WarmUp, WarmUp, BetweenStrides, Scored, BetweenStrides, Scored];
+    assert_eq!(driver.outcomes(), expected);
+}
+
+#[test]
+fn repeated_feed_sequence_is_a_duplicate_and_equal_content_is_none() {
+    let decode = DecodeConfig {
+        format: Format::Json,
+        ..config().decode
+    };
+    let mut driver = Driver::new(DetectorConfig { decode, ..config() });
+    for sequence in [1, 2, 2, 1, 3] {
+        driver.payload(&format!(
+            r#"{{"s":"A","t":1700000000000000000,"p":1.5,"seq":{sequence}}}"#
+        ));
+    }
+    let plain = r#"{"s":"A","t":1700000000000000000,"p":1.5}"#;
+    driver.payload(plain);
+    driver.payload(plain);
+    use Outcome::{Duplicate, NoModel};
+    assert_eq!(
+        driver.outcomes(),
+        [NoModel, NoModel, Duplicate, Duplicate, NoModel, NoModel, NoModel]
+    );
+}
+
+#[test]
+fn late_tick_is_flagged_and_scored() {
+    let mut driver = Driver::new(config());
+    driver.input(Input::Model(model(1)));
+    (0..6).for_each(|_| driver.trade("A", 10.0));
+    driver.payload("1600000000000000000,A,trade,10,1,,,,");
+    driver.input(Input::EndOfBatch);
+    let last = driver.effects.verdicts.last().unwrap();
+    assert_eq!((last.outcome, last.guard), (Outcome::Scored, Some(Guard::TimeRegress)));
+}
+
+#[test]
+fn guard_alert_opens_before_any_model_and_resolves() {
+    let mut driver = Driver::new(config());
+    (0..10).for_each(|_| driver.trade("A", 10.0));
+    driver.trade("A", 100.0);
+    (0..10).for_each(|_| driver.trade("A", 10.0));
+    driver.input(Input::EndOfBatch);
+    let alerts: Vec<_> = alerts(&driver.effects);
+    assert_eq!(
+        alerts.iter().map(|alert| alert.state).collect::<Vec<_>>(),
+        [AlertState::Opened, AlertState::Resolved]
+    );
+    assert_eq!(alerts[0].kind, AlertKind::Guard(Guard::AbsurdPrice));
+    assert_eq!(&*alerts[0].id, "ticks-0-10");
+    assert!(alerts[0].features.is_empty());
+}
+
+fn alerts(effects: &Effects) -> Vec<&Alert> {
+    let alert = |effect| {
+        if let &Effect::Alert(ref alert) = effect {
+            Some(alert)
+        } else {
+            None
+        }
+    };
+    effects.actions.iter().filter_map(alert).collect()
+}
+
+#[test]
+fn model_alert_names_features_with_shares_that_sum_to_one() {
+    let mut driver = Driver::new(config());
+    driver.input(Input::Model(model(3)));
+    (0..200).for_each(|i| driver.trade("A", 10.0 + 0.01 * f64::from(i % 3)));
+    driver.input(Input::EndOfBatch);
+    driver.detector.slots[0].as_mut().unwrap().episode = Default::default();
+    driver.effects.clear();
+    driver.trade("A", 12.0);
+    driver.input(Input::EndOfBatch);
+    let alerts = alerts(&driver.effects);
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0].model_version, Some(ModelVersion(3)));
+    let sum: f32 = alerts[0].features.iter().map(|feature| feature.share).sum();
+    assert!((sum - 1.0).abs() < 1e-6);
+    assert!(alerts[0].features.iter().all(|feature| feature.expected == Some(0.0)));
+}
+
+#[test]
+fn open_alert_of_a_silent_instrument_resolves_with_time() {
+    let mut driver = Driver::new(config());
+    (0..10).for_each(|_| driver.trade("A", 10.0));
+    driver.trade("A", 100.0);
+    driver.input(Input::Time);
+    assert_eq!(driver.detector.status().open_alerts, 1);
+    driver.next += 100;
+    driver.input(Input::Time);
+    assert_eq!(driver.detector.status().open_alerts, 0);
+}
+
+#[test]
+fn revoked_partition_takes_its_instruments_along() {
+    let mut driver = Driver::new(config());
+    for name in ["A", "B", "C"] {
+        driver.trade(name, 10.0);
+    }
+    driver.input(Input::Revoked(&[AT]));
+    assert_eq!(driver.detector.status().instruments, 0);
+    driver.payload_at(0, Some(b"1700000000000000000,D,trade,10,1,,,,"));
+    assert_eq!(driver.outcomes().last(), Some(&Outcome::NoModel));
+}
+
+#[test]
+fn commit_covers_everything_handed_in_and_comes_last() {
+    let mut driver = Driver::new(config());
+    driver.trade("A", 10.0);
+    driver.payload("garbage");
+    driver.input(Input::EndOfBatch);
+    assert_eq!(driver.effects.actions.last(), Some(&Effect::Commit(AT, NextOffset(2))));
+    driver.effects.clear();
+    driver.input(Input::EndOfBatch);
+    assert!(driver.effects.actions.is_empty());
+}
+
+#[test]
+fn alerts_do_not_depend_on_how_records_are_cut_into_batches() {
+    let run = |cut: usize| {
+        let mut driver = Driver::new(config());
+        driver.input(Input::Model(model(1)));
+        for i in 0..600_usize {
+            let name = ["A", "B", "C"][i % 3];
+            let price = if i % 97 > 94 {
+                10.0 + i as f64 / 50.0
+            } else {
+                10.0 + 0.01 * (i % 5) as f64
+            };
+            driver.trade(name, price);
+            if i % cut == 0 {
+                driver.input(Input::EndOfBatch);
+            }
+        }
+        driver.input(Input::EndOfBatch);
+        let alerts: Vec<Alert> = alerts(&driver.effects).into_iter().cloned().collect();
+        (alerts, driver.effects.verdicts)
+    };
+    let one = run(1);
+    assert!(one.0.len() > 5);
+    assert_eq!(one, run(7));
+    assert_eq!(one, run(500));
+}
+
+#[test]
+fn other_instruments_change_no_bit_of_a_score() {
+    let run = |others: bool| {
+        let mut driver = Driver::new(config());
+        driver.input(Input::Model(model(1)));
+        for i in 0..300_i64 {
+            let time = 1_700_000_000 * NANOS_PER_SEC + i * 1_000_000;
+            driver.payload(&format!("{time},A,trade,{},1,,,,", 10.0 + 0.01 * (i % 7) as f64));
+            if others {
+                driver.payload(&format!("{time},B,trade,{},9,,,,", 500.0 - i as f64));
+            }
+        }
+        driver.input(Input::EndOfBatch);
+        let step = if others { 2 } else { 1 };
+        driver
+            .effects
+            .verdicts
+            .iter()
+            .step_by(step)
+            .map(|verdict| verdict.score.to_bits())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(run(false), run(true));
+}

@@ -1,0 +1,47 @@
+//! Trade sizes against their own level.
+
+use super::Columns;
+use super::price::log_ratio;
+use super::quote::against_level;
+use crate::pipeline::robust::{Level, Mean, Scale};
+use crate::pipeline::tick::{Body, Tick};
+
+/// What trade sizes are measured against.
+#[derive(Clone, Debug)]
+pub(super) struct SizeState {
+    level: Level,
+    above_4: Mean,
+    above_16: Mean,
+    fast: Scale,
+    slow: Scale,
+}
+
+impl SizeState {
+    pub(super) fn new() -> Self {
+        SizeState {
+            level: Level::new(500.0),
+            above_4: Mean::new(4.0),
+            above_16: Mean::new(16.0),
+            fast: Scale::new(10.0),
+            slow: Scale::new(500.0),
+        }
+    }
+
+    /// Writes the size columns; between trades the slow ones stand still.
+    pub(super) fn observe(&mut self, tick: &Tick, columns: &mut Columns<'_>) {
+        let mut above = 0.0;
+        if let Body::Trade(trade) = tick.body
+            && let Some(size) = trade.size
+        {
+            above = against_level(&mut self.level, size);
+            self.above_4.observe(above);
+            self.above_16.observe(above);
+            self.fast.observe(size);
+            self.slow.observe(size);
+        }
+        columns.push(above);
+        columns.push(self.above_4.value());
+        columns.push(self.above_16.value());
+        columns.push(log_ratio(self.fast.value(), self.slow.value()));
+    }
+}

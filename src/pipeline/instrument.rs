@@ -1,0 +1,98 @@
+//! Everything the detector remembers of one instrument.
+
+use std::sync::Arc;
+
+use super::alert::{Episode, Mode};
+use super::calibration::Calibration;
+use super::feature::FeatureState;
+use super::guard::GuardState;
+use super::position::TopicPartition;
+use super::score::Model;
+use super::tick::Tick;
+use super::window::Window;
+
+/// One instrument.
+#[derive(Clone, Debug)]
+pub(super) struct Instrument {
+    pub name: Arc<str>,
+    /// The partition of its first tick; its state goes with it.
+    pub home: TopicPartition,
+    pub features: FeatureState,
+    pub guards: GuardState,
+    pub window: Window,
+    pub episode: Episode,
+    /// Rows since one was scored.
+    pub rows_since_scored: u32,
+    /// The model's calibration for it; `None` before a model.
+    pub calibration: Option<Arc<Calibration>>,
+    pub mode: Mode,
+    sequences: RecentSequences,
+}
+
+impl Instrument {
+    pub fn new(name: &str, home: TopicPartition, rows_kept: usize, model: Option<&Model>) -> Self {
+        let mut instrument = Instrument {
+            name: name.into(),
+            home,
+            features: FeatureState::default(),
+            guards: GuardState::default(),
+            window: Window::new(rows_kept),
+            episode: Episode::default(),
+            rows_since_scored: 0,
+            calibration: None,
+            mode: Mode::Learning,
+            sequences: RecentSequences::default(),
+        };
+        instrument.follow(model);
+        instrument
+    }
+
+    /// Takes over what a model knows of this instrument: transform, tails and mode change together.
+    pub fn follow(&mut self, model: Option<&Model>) {
+        self.calibration = model.map(|model| Arc::clone(model.calibrations.of(&self.name)));
+        self.mode = match model.is_some_and(|model| model.calibrations.knows(&self.name)) {
+            true => Mode::Scoring,
+            false => Mode::Learning,
+        };
+        if let Some(calibration) = &self.calibration {
+            self.window.retransform(&calibration.transform);
+        }
+    }
+
+    /// Computes the row of a tick and keeps it, as model input too where there is a model.
+    pub fn take_row(&mut self, tick: &Tick) {
+        let raw = self.features.observe(tick);
+        let input = self
+            .calibration
+            .as_ref()
+            .map_or(raw, |calibration| calibration.transform.apply(&raw));
+        self.window.push(raw, input);
+    }
+
+    /// Tells whether the feed's own sequence number was seen already; remembers it otherwise.
+    pub fn is_repeated(&mut self, tick: &Tick) -> bool {
+        tick.sequence
+            .is_some_and(|sequence| self.sequences.seen_before(sequence))
+    }
+}
+
+/// The feed's last sequence numbers.
+#[derive(Clone, Debug, Default)]
+struct RecentSequences {
+    numbers: [Option<u64>; RecentSequences::KEPT],
+    next: usize,
+}
+
+impl RecentSequences {
+    /// Feeds repeat a message within a few of its kind (A/B line arbitration, resends after a gap).
+    const KEPT: usize = 32;
+
+    fn seen_before(&mut self, sequence: u64) -> bool {
+        if self.numbers.contains(&Some(sequence)) {
+            return true;
+        }
+        self.numbers[self.next] = Some(sequence);
+        self.next = (self.next + 1) % Self::KEPT;
+        false
+    }
+}

@@ -1,0 +1,22 @@
+//! The pure core: from the bytes of a record to what is to be done about it.
+//!
+//! Imports nothing else of this crate, and neither tokio nor rdkafka nor candle: no clock, no I/O, no logging, no
+//! randomness. Logarithms and exponentials come from `libm`, so that every machine gives the same bits. Read
+//! [`detector`] first.
+
+pub mod alert;
+pub mod batch;
+pub mod calibration;
+pub mod decode;
+pub mod detector;
+pub mod feature;
+pub mod guard;
+mod instrument;
+pub mod position;
+pub mod robust;
+pub mod scaler;
+pub mod score;
+pub mod tail;
+pub mod tick;
+pub mod time;
+pub mod window;

@@ -1,0 +1,43 @@
+//! Stamps: nanoseconds since 1970, with one type for each clock that wrote them.
+//!
+//! Promises that the exchange's time and the broker's time cannot be mixed up. Knows no clock: every stamp comes from
+//! outside.
+
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds in one second.
+pub const NANOS_PER_SEC: i64 = 1_000_000_000;
+
+/// The exchange's stamp of a tick (nanoseconds since 1970, UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventTime(pub i64);
+
+impl EventTime {
+    /// Gives the nanoseconds from `earlier` to this stamp; negative when this stamp is the older one.
+    pub fn nanos_since(self, earlier: EventTime) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Gives this stamp moved by `nanos`, later when positive.
+    pub fn plus_nanos(self, nanos: i64) -> EventTime {
+        EventTime(self.0.saturating_add(nanos))
+    }
+}
+
+/// The record's stamp: when the broker or the producer says the record was written (nanoseconds since 1970, UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ArrivalTime(pub i64);
+
+impl ArrivalTime {
+    /// Makes a stamp from Kafka's milliseconds.
+    pub fn from_millis(millis: i64) -> Self {
+        ArrivalTime(millis.saturating_mul(1_000_000))
+    }
+
+    /// Gives the whole milliseconds since 1970.
+    pub fn millis(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+}
