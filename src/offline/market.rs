@@ -7,7 +7,7 @@
 //! see [`crate::inject`].
 
 use crate::inject::Draws;
-use crate::pipeline::tick::{Body, Quote, Tick, Trade};
+use crate::pipeline::tick::{Body, InstrumentTicks, Quote, Tick, Trade};
 use crate::pipeline::time::{EventTime, NANOS_PER_SEC};
 
 /// What market to make.
@@ -21,15 +21,6 @@ pub struct MarketConfig {
     pub seed: u64,
     /// When trading begins.
     pub start: EventTime,
-}
-
-/// The ticks of one instrument.
-#[derive(Clone, Debug, PartialEq)]
-pub struct InstrumentTicks {
-    /// Its name, such as `ACME`.
-    pub instrument: String,
-    /// Its ticks, oldest first.
-    pub ticks: Vec<Tick>,
 }
 
 /// Makes the market: one list of ticks per instrument.

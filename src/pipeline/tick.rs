@@ -55,3 +55,12 @@ impl Quote {
         0.5 * (self.bid + self.ask)
     }
 }
+
+/// Ticks of one instrument in arrival order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstrumentTicks {
+    /// Name of the instrument.
+    pub instrument: String,
+    /// Its ticks.
+    pub ticks: Vec<Tick>,
+}

@@ -65,7 +65,7 @@ impl Client {
 
     /// Whether a broker answers within `timeout`; waits for one that is just starting.
     pub fn answers(&self, timeout: Duration) -> bool {
-        let metadata = self.consumer("tapewatch-tests").fetch_metadata(None, timeout);
+        let metadata = self.consumer(&[]).fetch_metadata(None, timeout);
         metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
     }
 
@@ -85,7 +85,7 @@ impl Client {
         for result in created.unwrap_or_else(|error| panic!("topic {name} was not created: {error}")) {
             result.unwrap_or_else(|(_, code)| panic!("topic {name} was not created: {code}"));
         }
-        let consumer = self.consumer("tapewatch-tests");
+        let consumer = self.consumer(&[]);
         let deadline = Instant::now() + REQUEST_DEADLINE;
         while !has_leaders(&consumer, name, partitions) {
             assert!(Instant::now() < deadline, "topic {name} was created but has no leaders");
@@ -98,24 +98,15 @@ impl Client {
     ///
     /// A transaction ended just now is waited for; with one that stays open the call takes [`SETTLE_DEADLINE`].
     pub fn end_offsets(&self, topic: &str) -> Vec<i64> {
-        let consumer = self.consumer("tapewatch-tests");
-        let high_watermarks = self.high_watermarks(topic);
-        let deadline = Instant::now() + SETTLE_DEADLINE;
-        loop {
-            let ends = watermarks(&consumer, topic);
-            let settled = ends.iter().zip(&high_watermarks).all(|(end, high)| end >= high);
-            if settled || Instant::now() >= deadline {
-                return ends;
-            }
-            thread::sleep(LOOK_PAUSE);
-        }
+        self.settled_ends(&self.consumer(&[]), topic)
     }
 
-    /// Everything a `read_committed` consumer may see up to [`Client::end_offsets`] at the time of the call, by partition
-    /// and offset.
+    /// Everything a `read_committed` consumer may see up to the [`Client::end_offsets`] at the time of the call, in order
+    /// of partition and offset.
     pub fn read_all(&self, topic: &str) -> Vec<Record> {
-        let consumer = self.consumer("tapewatch-tests");
-        let ends = self.end_offsets(topic);
+        // Assigned by hand it joins no group, yet must name one.
+        let consumer = self.consumer(&[("group.id", "tapewatch-tests"), ("enable.partition.eof", "true")]);
+        let ends = self.settled_ends(&consumer, topic);
         let mut unread: Vec<bool> = ends.iter().map(|&end| end > 0).collect();
         let mut assignment = TopicPartitionList::new();
         for partition in partitions_where(&unread) {
@@ -160,7 +151,7 @@ impl Client {
     ///
     /// Offsets in a transaction that is ending are waited for.
     pub fn committed(&self, group: &str, topic: &str) -> Vec<i64> {
-        let consumer = self.consumer(group);
+        let consumer = self.consumer(&[("group.id", group)]);
         let count = partition_count(&consumer, topic);
         let mut list = TopicPartitionList::new();
         list.add_partition_range(topic, 0, count - 1);
@@ -178,7 +169,8 @@ impl Client {
     pub fn produce(&self, topic: &str, records: &[Outgoing<'_>]) {
         let mut config = self.config();
         config
-            .set("enable.idempotence", "true")
+            // Keeps the order; idempotence would too, but takes half a second to begin.
+            .set("max.in.flight.requests.per.connection", "1")
             .set("linger.ms", "1")
             .set("message.max.bytes", REQUEST_BYTES_MAX.to_string())
             .set("message.timeout.ms", TRANSFER_DEADLINE.as_millis().to_string());
@@ -222,26 +214,32 @@ impl Client {
         config
     }
 
-    /// The ends of the partitions, open transactions included.
-    fn high_watermarks(&self, topic: &str) -> Vec<i64> {
+    /// A consumer with `settings` beside what they all need.
+    fn consumer(&self, settings: &[(&str, &str)]) -> BaseConsumer {
         let mut config = self.config();
         config
-            .set("group.id", "tapewatch-tests")
-            .set("isolation.level", "read_uncommitted");
-        watermarks(&self.connect(&config), topic)
-    }
-
-    /// A consumer which never joins `group`, but may ask for its offsets.
-    fn consumer(&self, group: &str) -> BaseConsumer {
-        let mut config = self.config();
-        config
-            .set("group.id", group)
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
             // The mock cluster waits this out at every fetch.
             .set("fetch.wait.max.ms", "10");
+        for (key, value) in settings {
+            config.set(*key, *value);
+        }
         self.connect(&config)
+    }
+
+    /// What [`Client::end_offsets`] promises, as `consumer`, a `read_committed` one, sees it.
+    fn settled_ends(&self, consumer: &BaseConsumer, topic: &str) -> Vec<i64> {
+        let high_watermarks = watermarks(&self.consumer(&[("isolation.level", "read_uncommitted")]), topic);
+        let deadline = Instant::now() + SETTLE_DEADLINE;
+        loop {
+            let ends = watermarks(consumer, topic);
+            let settled = ends.iter().zip(&high_watermarks).all(|(end, high)| end >= high);
+            if settled || Instant::now() >= deadline {
+                return ends;
+            }
+            thread::sleep(LOOK_PAUSE);
+        }
     }
 
     fn connect<T: FromClientConfig>(&self, config: &ClientConfig) -> T {

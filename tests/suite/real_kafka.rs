@@ -2,8 +2,8 @@
 //! time look-ups, admin calls.
 //!
 //! The broker is one Java process per [`Kafka`], on free ports of the loopback, with its data in a temporary folder;
-//! its jars come by Maven, once, into cargo's folder for test files. `TAPEWATCH_TEST_BROKERS` names a running cluster to
-//! use instead. Where there is neither, tests skip themselves, save in CI.
+//! its jars come by Maven, once, into cargo's folder for test files. `TAPEWATCH_TEST_BROKERS` names a running cluster
+//! to use instead. Where there is neither, tests skip themselves, save in CI.
 
 use std::env;
 use std::fmt;

@@ -1,0 +1,103 @@
+//! Calibrating: what a model's errors are on rows it was not fitted to, per instrument and pooled.
+
+use std::sync::Arc;
+
+use super::dataset::Chunk;
+use crate::pipeline::calibration::Calibration;
+use crate::pipeline::feature::{FEATURES, FeatureRow};
+use crate::pipeline::scaler::{InputRow, InputTransform};
+use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
+
+/// Windows scored at once: enough to hide the cost of a call, few enough to stay in cache.
+const BATCH: usize = 256;
+
+/// What a model makes of consecutive rows.
+pub struct Scored {
+    /// `(N, F)` absolute errors on each row, in model input units.
+    pub errors: Vec<InputRow>,
+    /// `(N, F)` each row as it was rebuilt, in model input units.
+    pub expected: Vec<InputRow>,
+}
+
+/// Scores rows `range` of a chunk, each with the rows before it; rows whose window is not full are left out.
+pub fn score_rows(
+    scorer: &dyn Scorer,
+    transform: &InputTransform,
+    rows: &[FeatureRow],
+    range: std::ops::Range<usize>,
+) -> Scored {
+    let lookback = scorer.lookback();
+    let first = range.start.max(lookback - 1);
+    let mut scored = Scored {
+        errors: Vec::new(),
+        expected: Vec::new(),
+    };
+    if first >= range.end {
+        return scored;
+    }
+    let base = first + 1 - lookback;
+    let inputs: Vec<InputRow> = rows[base..range.end].iter().map(|row| transform.apply(row)).collect();
+    let (mut workspace, mut evidence) = (Workspace::default(), Evidence::default());
+    let windows: Vec<&[InputRow]> = inputs.windows(lookback).collect();
+    for windows in windows.chunks(BATCH) {
+        let mut items: Vec<Item<'_>> = windows
+            .iter()
+            .map(|window| {
+                let (context, newest) = window.split_at(lookback - 1);
+                Item {
+                    context: Context::Window(context.as_flattened()),
+                    rows: newest.as_flattened(),
+                }
+            })
+            .collect();
+        scorer.score(&mut items, &mut workspace, &mut evidence);
+        for (index, window) in windows.iter().enumerate() {
+            let Some(expected) = evidence.reconstruction_of(index) else {
+                continue;
+            };
+            let seen = &window[lookback - 1];
+            scored
+                .errors
+                .push(std::array::from_fn(|feature| (seen[feature] - expected[feature]).abs()));
+            scored.expected.push(*expected);
+        }
+    }
+    scored
+}
+
+/// Rows of one instrument's errors that go into the pooled tails: no instrument outweighs the others.
+const POOLED_ROWS: usize = 4000;
+
+/// Fits the tails of every instrument, and pooled ones, to held-back rows.
+///
+/// `transforms`: one per chunk.
+pub fn calibrate(
+    scorer: &dyn Scorer,
+    chunks: &[Chunk],
+    transforms: &[InputTransform],
+    pooled_transform: InputTransform,
+    held_back: impl Fn(&Chunk) -> std::ops::Range<usize>,
+) -> (Vec<Arc<Calibration>>, Arc<Calibration>) {
+    let mut pooled_errors: Vec<InputRow> = Vec::new();
+    let own = chunks
+        .iter()
+        .zip(transforms)
+        .map(|(chunk, transform)| {
+            let errors = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).errors;
+            let step = errors.len().div_ceil(POOLED_ROWS).max(1);
+            pooled_errors.extend(errors.iter().step_by(step));
+            Arc::new(Calibration::fit(transform.clone(), &errors))
+        })
+        .collect();
+    (own, Arc::new(Calibration::fit(pooled_transform, &pooled_errors)))
+}
+
+/// Fits the transform of an instrument that nobody knows yet to rows of all, each instrument with the same weight.
+pub fn pooled_transform(chunks: &[Chunk]) -> InputTransform {
+    let mut rows: Vec<[f32; FEATURES]> = Vec::new();
+    for chunk in chunks {
+        let usable = chunk.rows.get(super::dataset::WARM_UP_ROWS..).unwrap_or(&[]);
+        rows.extend(usable.iter().step_by(usable.len().div_ceil(POOLED_ROWS).max(1)));
+    }
+    InputTransform::fit(&rows)
+}

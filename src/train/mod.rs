@@ -1,0 +1,10 @@
+//! The learning room: recent ticks → dataset → fit → calibration → gate.
+//!
+//! Promises that the same ticks, configuration and seed give the same model on the same machine, and that features come
+//! from the same code as when scoring. Imports `pipeline`, `inject` and `model`; knows neither Kafka nor clocks.
+
+pub mod calibrate;
+pub mod dataset;
+pub mod fit;
+pub mod gate;
+pub mod trainer;
