@@ -1,5 +1,7 @@
 //! placeholder
+pub mod config;
 pub mod inject;
+pub mod kafka;
 pub mod model;
 pub mod offline;
 pub mod pipeline;

@@ -1,2 +1,9 @@
+//! The offline room: the daemon's detector in virtual time, the synthetic market, recorded files, and figures.
+//!
+//! Nothing here talks to Kafka; the same ticks give the same results whenever they are run.
+
+pub mod backtest;
+pub mod driver;
 pub mod evaluation;
 pub mod market;
+pub mod tick_files;

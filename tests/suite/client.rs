@@ -101,8 +101,8 @@ impl Client {
         self.settled_ends(&self.consumer(&[]), topic)
     }
 
-    /// Everything a `read_committed` consumer may see up to the [`Client::end_offsets`] at the time of the call, in order
-    /// of partition and offset.
+    /// Everything a `read_committed` consumer may see up to the [`Client::end_offsets`] at the time of the call,
+    /// ordered by partition and offset.
     pub fn read_all(&self, topic: &str) -> Vec<Record> {
         // Assigned by hand it joins no group, yet must name one.
         let consumer = self.consumer(&[("group.id", "tapewatch-tests"), ("enable.partition.eof", "true")]);

@@ -1,0 +1,195 @@
+//! The backtest: fit on one folder of ticks, score another causally, tick by tick, with the daemon's detector.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::driver::Driver;
+use super::evaluation::{InstrumentAlerts, InstrumentScores};
+use super::tick_files::{self, TickFile, TickFileError};
+use crate::config::Config;
+use crate::model::artifact::Artifact;
+use crate::pipeline::alert::{Alert, AlertState};
+use crate::pipeline::decode::{DecodeConfig, Format};
+use crate::pipeline::detector::{DetectorConfig, Effect, LimitConfig};
+use crate::pipeline::score::ModelVersion;
+use crate::pipeline::time::ArrivalTime;
+use crate::train::fit::FitProgress;
+use crate::train::trainer::{TrainError, train};
+
+/// Why there is no result.
+#[derive(Debug, Error)]
+pub enum BacktestError {
+    /// The files.
+    #[error(transparent)]
+    Files(#[from] TickFileError),
+    /// The training.
+    #[error("training: {0}")]
+    Train(#[from] TrainError),
+    /// The configuration.
+    #[error("config: {0}")]
+    Config(String),
+}
+
+/// What scoring one folder gives, one entry per instrument in the order of names.
+pub struct Outcome {
+    /// One score per line of each test file: −log₁₀ of the tick's p-value.
+    pub scores: Vec<InstrumentScores>,
+    /// Lines that opened an alert.
+    pub alerts: Vec<InstrumentAlerts>,
+    /// The opened alerts, each with the line that opened it.
+    pub opened: Vec<(usize, Alert)>,
+}
+
+/// Fits a model to all files of a folder.
+///
+/// # Errors
+/// [`BacktestError`].
+pub fn fit_folder(
+    folder: &Path,
+    config: &Config,
+    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+) -> Result<Artifact, BacktestError> {
+    let decoder = tick_files::line_decoder(&config.decode).map_err(BacktestError::Config)?;
+    let files = tick_files::list(&[PathBuf::from(folder)])?;
+    let ticks = files
+        .iter()
+        .map(|file| tick_files::read(file, &decoder))
+        .collect::<Result<Vec<_>, _>>()?;
+    // The files are the past up to now; provenance says when the newest tick was made, so that a repeated run gives the
+    // same bytes.
+    let newest = ticks
+        .iter()
+        .filter_map(|ticks| ticks.ticks.last())
+        .map(|tick| tick.event_time.0)
+        .max();
+    let trained_at = jiff::Timestamp::from_nanosecond(i128::from(newest.unwrap_or(0)))
+        .map_or_else(|_| String::new(), |stamp| stamp.to_string());
+    Ok(train(
+        &ticks,
+        &config.model,
+        &config.training,
+        ModelVersion(1),
+        &trained_at,
+        progress,
+    )?)
+}
+
+/// Scores all files of `test` at every tick. The detector first sees the instrument's file of `train`, which the test
+/// file continues, if there is one.
+///
+/// # Errors
+/// [`BacktestError`].
+pub fn score_folder(train: &Path, test: &Path, artifact: &Artifact, config: &Config) -> Result<Outcome, BacktestError> {
+    let past = tick_files::list(&[PathBuf::from(train)])?;
+    let files = tick_files::list(&[PathBuf::from(test)])?;
+    let mut outcome = Outcome {
+        scores: Vec::new(),
+        alerts: Vec::new(),
+        opened: Vec::new(),
+    };
+    for file in &files {
+        let mut driver = Driver::new(detector_config(config)).map_err(BacktestError::Config)?;
+        driver.swap(artifact.model());
+        let before = match past.iter().find(|past| past.instrument == file.instrument) {
+            Some(past) => feed(&mut driver, past, |_| {})?,
+            None => 0,
+        };
+        let (mut scores, mut alerted) = (Vec::new(), Vec::new());
+        feed(&mut driver, file, |effects| {
+            scores.extend(effects.verdicts.iter().map(|verdict| f64::from(verdict.score)));
+            for effect in &effects.actions {
+                if let Effect::Alert(alert) = effect
+                    && alert.state == AlertState::Opened
+                {
+                    let line = alert.opened_by.position.offset.0 as usize - before;
+                    alerted.push(line);
+                    outcome.opened.push((line, alert.clone()));
+                }
+            }
+        })?;
+        outcome.alerts.push(InstrumentAlerts {
+            instrument: file.instrument.clone(),
+            ticks: scores.len(),
+            alerted,
+        });
+        outcome.scores.push(InstrumentScores {
+            instrument: file.instrument.clone(),
+            scores,
+        });
+    }
+    Ok(outcome)
+}
+
+/// Every tick is scored, whatever the stride of the daemon; lines are CSV.
+fn detector_config(config: &Config) -> DetectorConfig {
+    DetectorConfig {
+        decode: DecodeConfig {
+            format: Format::Csv,
+            ..config.decode.clone()
+        },
+        limits: LimitConfig {
+            stride: 1,
+            ..config.detector.clone()
+        },
+        ..config.detector_config()
+    }
+}
+
+/// Hands all lines of a file in, gives the effects to `take` batch by batch, and tells how many lines there were.
+fn feed(
+    driver: &mut Driver,
+    file: &TickFile,
+    mut take: impl FnMut(&crate::pipeline::detector::Effects),
+) -> Result<usize, BacktestError> {
+    let mut lines = tick_files::open(&file.path)?;
+    let (mut line, mut count) = (Vec::new(), 0);
+    while lines.next_into(&mut line)? {
+        driver.line(0, &line, ArrivalTime(count as i64));
+        count += 1;
+        if !driver.effects.verdicts.is_empty() {
+            take(&driver.effects);
+            driver.effects.clear();
+        }
+    }
+    driver.end_batch();
+    take(&driver.effects);
+    driver.effects.clear();
+    Ok(count)
+}
+
+/// Writes `instrument,seq,score`, shortest digits that read back the same.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_scores(path: &Path, scores: &[InstrumentScores]) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
+    writeln!(out, "instrument,seq,score")?;
+    for instrument in scores {
+        for (seq, score) in instrument.scores.iter().enumerate() {
+            writeln!(out, "{},{seq},{score}", instrument.instrument)?;
+        }
+    }
+    out.flush()
+}
+
+/// Writes one line per opened alert.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_alerts(path: &Path, opened: &[(usize, Alert)]) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
+    writeln!(out, "instrument,seq,arm,kind,severity,score,feature")?;
+    for (seq, alert) in opened {
+        let feature = alert.features.first().map_or("", |feature| feature.name());
+        let (arm, kind, severity) = (alert.arm.name(), alert.kind.name(), alert.severity.name());
+        writeln!(
+            out,
+            "{},{seq},{arm},{kind},{severity},{},{feature}",
+            alert.instrument, alert.score
+        )?;
+    }
+    out.flush()
+}
