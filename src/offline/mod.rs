@@ -6,4 +6,5 @@ pub mod backtest;
 pub mod driver;
 pub mod evaluation;
 pub mod market;
+pub mod replay;
 pub mod tick_files;

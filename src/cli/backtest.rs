@@ -1,0 +1,92 @@
+//! `tapewatch backtest`: fit, score, judge.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::{CannotWrite, ConfigArguments, Exit, terminal};
+use crate::offline::backtest::{Outcome, fit_folder, score_folder, write_alerts, write_scores};
+use crate::offline::evaluation;
+use crate::store;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Folder of clean ticks to fit on: <instrument>.csv or .csv.gz.
+    #[arg(long, value_name = "DIR")]
+    train: PathBuf,
+    /// Folder of ticks to score; each file continues the one of the same name in --train.
+    #[arg(long, value_name = "DIR")]
+    test: PathBuf,
+    /// Labelled events (instrument,start_seq,end_seq,kind,…): print the figures.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Write instrument,seq,score, one row per tick.
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
+    /// Write instrument,seq,…, one row per opened alert.
+    #[arg(long, value_name = "FILE")]
+    alerts: Option<PathBuf>,
+    /// Use this model instead of fitting one.
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Seed of the fit, in place of training.seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print all figures as one JSON object.
+    #[arg(long, requires = "labels")]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+    let mut config = arguments.config.load()?;
+    if let Some(seed) = arguments.seed {
+        config.training.seed = seed;
+    }
+    // Labels are only read here, before the fit, so that a wrong file is known at once; nothing of them reaches the fit.
+    let labels = arguments.labels.as_deref().map(evaluation::read_labels).transpose()?;
+    let started = Instant::now();
+    let artifact = match &arguments.model {
+        Some(path) => store::load(path)?,
+        None => {
+            let bar = terminal::bar("fitting");
+            let artifact = fit_folder(&arguments.train, &config, &mut terminal::fit_progress(&bar))?;
+            bar.finish_and_clear();
+            artifact
+        }
+    };
+    let fitted = started.elapsed();
+    let outcome = score_folder(&arguments.train, &arguments.test, &artifact, &config)?;
+    let ticks: usize = outcome.scores.iter().map(|instrument| instrument.scores.len()).sum();
+    eprintln!(
+        "fitted in {:.1} s; scored {ticks} ticks in {:.1} s; {} alerts opened",
+        fitted.as_secs_f64(),
+        (started.elapsed() - fitted).as_secs_f64(),
+        outcome.opened.len()
+    );
+    write(arguments, &outcome)?;
+    if let Some(labels) = labels {
+        let figures = evaluation::evaluate(&outcome.scores, &labels)?;
+        if arguments.json {
+            println!("{}", serde_json::to_string(&figures)?);
+        } else {
+            println!("{}", evaluation::table(&figures));
+            let alerts = evaluation::evaluate_alerts(&outcome.alerts, &labels)?;
+            println!(
+                "alerts at the configured budget: recall {:.2}, {:.2} false alarms per 10,000 ticks",
+                alerts.recall, alerts.false_alarms_per_10k
+            );
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn write(arguments: &Arguments, outcome: &Outcome) -> Result<(), CannotWrite> {
+    if let Some(path) = &arguments.scores {
+        write_scores(path, &outcome.scores).map_err(CannotWrite::at(path))?;
+    }
+    if let Some(path) = &arguments.alerts {
+        write_alerts(path, &outcome.opened).map_err(CannotWrite::at(path))?;
+    }
+    Ok(())
+}

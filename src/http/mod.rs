@@ -1,0 +1,130 @@
+//! The endpoints: `/metrics`, `/livez`, `/readyz`, `/status`.
+//!
+//! Reads what the parts tell about themselves and decides nothing.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::metrics::Metrics;
+use crate::status::{Status, TrainingStatus, WorkerStatus};
+
+/// What the endpoints read.
+#[derive(Clone)]
+pub struct Board {
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// What the parts tell.
+    pub status: Arc<Status>,
+    /// Longest time with lag and without a record.
+    pub stall: Duration,
+}
+
+/// The port cannot be had.
+#[derive(Debug, Error)]
+#[error("cannot listen at {listen}: {source}; free the port or set http.listen")]
+pub struct ListenError {
+    /// Where we wanted to listen.
+    pub listen: String,
+    /// Why we cannot.
+    pub source: std::io::Error,
+}
+
+/// Takes the port; must be called within a tokio runtime.
+///
+/// # Errors
+/// [`ListenError`].
+pub async fn listen(listen: &str) -> Result<tokio::net::TcpListener, ListenError> {
+    tokio::net::TcpListener::bind(listen)
+        .await
+        .map_err(|source| ListenError {
+            listen: listen.into(),
+            source,
+        })
+}
+
+/// Gives the address that a listener has, with the port that the system chose if none was asked for.
+pub fn address_of(listener: &tokio::net::TcpListener) -> Option<SocketAddr> {
+    listener.local_addr().ok()
+}
+
+/// Serves until the runtime ends.
+pub async fn serve(listener: tokio::net::TcpListener, board: Board) {
+    if let Err(error) = axum::serve(listener, router(board)).await {
+        tracing::error!(%error, "http ended");
+    }
+}
+
+fn router(board: Board) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status))
+        .with_state(board)
+}
+
+async fn metrics(State(board): State<Board>) -> Response {
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        board.metrics.text(),
+    )
+        .into_response()
+}
+
+/// 200 while every worker comes round and none is stuck; 503 says which and why.
+async fn livez(State(board): State<Board>) -> Response {
+    let workers = board.status.workers();
+    let stuck = workers.iter().enumerate().filter_map(|(index, worker)| {
+        worker
+            .stuck(board.stall)
+            .map(|reason| format!("worker {index}: {reason}"))
+    });
+    answer(stuck.collect())
+}
+
+/// 200 once the group has given every worker its share.
+async fn readyz(State(board): State<Board>) -> Response {
+    let workers = board.status.workers();
+    let waiting = workers.iter().enumerate().filter(|(_, worker)| !worker.joined);
+    answer(
+        waiting
+            .map(|(index, _)| format!("worker {index}: has not joined the group yet"))
+            .collect(),
+    )
+}
+
+fn answer(problems: Vec<String>) -> Response {
+    match problems.is_empty() {
+        true => (StatusCode::OK, "ok\n".to_string()).into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n").into_response(),
+    }
+}
+
+#[derive(Serialize)]
+struct StatusJson {
+    program: &'static str,
+    version: &'static str,
+    model_version: i64,
+    workers: Vec<WorkerStatus>,
+    training: TrainingStatus,
+}
+
+async fn status(State(board): State<Board>) -> Response {
+    axum::Json(StatusJson {
+        program: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        model_version: board.metrics.model_version.get(),
+        workers: board.status.workers(),
+        training: board.status.training().clone(),
+    })
+    .into_response()
+}

@@ -1,0 +1,168 @@
+//! Reading back: the recent past of the input topics, without joining the group.
+//!
+//! Starts by time, or at the oldest record that is kept where the broker cannot look up times; ends at what is there when
+//! it starts. Bounded by a number of records.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+
+use super::client::{BrokerError, KafkaConfig, METADATA_TIMEOUT, QuietContext};
+use crate::pipeline::time::ArrivalTime;
+
+/// Longest wait for one record before the broker counts as gone.
+const POLL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where reading stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadProgress {
+    /// Records read.
+    pub records: u64,
+    /// Records that there are to read.
+    pub total: u64,
+}
+
+/// Counts the records that [`read_back`] would find.
+///
+/// # Errors
+/// [`BrokerError`].
+pub fn count_back(kafka: &KafkaConfig, topics: &[String], since: ArrivalTime, max: usize) -> Result<u64, BrokerError> {
+    let consumer: BaseConsumer<QuietContext> = kafka.reader()?.create_with_context(QuietContext)?;
+    Ok(spans(&consumer, topics, since, max)?.iter().map(Span::len).sum())
+}
+
+/// Reads at most about `max` records that arrived after `since`, the newest ones, in the order of each partition. `take`
+/// gets key and value and returns false to stop.
+///
+/// # Errors
+/// [`BrokerError`].
+pub fn read_back(
+    kafka: &KafkaConfig,
+    topics: &[String],
+    since: ArrivalTime,
+    max: usize,
+    mut take: impl FnMut(Option<&[u8]>, Option<&[u8]>, ReadProgress) -> bool,
+) -> Result<(), BrokerError> {
+    let consumer: BaseConsumer<QuietContext> = kafka.reader()?.create_with_context(QuietContext)?;
+    let spans = spans(&consumer, topics, since, max)?;
+    let mut left: u64 = spans.iter().filter(|span| span.len() > 0).count() as u64;
+    let total = spans.iter().map(Span::len).sum();
+    let mut list = TopicPartitionList::new();
+    for span in spans.iter().filter(|span| span.len() > 0) {
+        list.add_partition_offset(&span.topic, span.partition, KafkaOffset::Offset(span.start))?;
+    }
+    consumer.assign(&list)?;
+    let mut records = 0;
+    while left > 0 {
+        match consumer.poll(POLL_TIMEOUT) {
+            Some(Ok(message)) => {
+                let is_end = |span: &&Span| span.topic == message.topic() && span.partition == message.partition();
+                let end = spans.iter().find(is_end).map_or(0, |span| span.end);
+                if message.offset() < end {
+                    records += 1;
+                    if !take(message.key(), message.payload(), ReadProgress { records, total }) {
+                        return Ok(());
+                    }
+                }
+                if message.offset() + 1 == end {
+                    left -= 1;
+                }
+            }
+            // The end of a partition whose last records are aborted or markers, so never reach us.
+            Some(Err(KafkaError::PartitionEOF(_))) => left = left.min(unread(&consumer, &spans)),
+            Some(Err(error)) => return Err(error.into()),
+            None => {
+                return Err(KafkaError::MessageConsumption(rdkafka::types::RDKafkaErrorCode::OperationTimedOut).into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is to be read of one partition.
+struct Span {
+    topic: String,
+    partition: i32,
+    start: i64,
+    end: i64,
+}
+
+impl Span {
+    fn len(&self) -> u64 {
+        (self.end - self.start).max(0) as u64
+    }
+}
+
+/// Counts the spans whose end has not been reached.
+fn unread(consumer: &BaseConsumer<QuietContext>, spans: &[Span]) -> u64 {
+    let Ok(positions) = consumer.position() else {
+        return spans.len() as u64;
+    };
+    let is_unread = |span: &&Span| {
+        let position = positions
+            .find_partition(&span.topic, span.partition)
+            .map(|element| element.offset());
+        span.len() > 0 && !matches!(position, Some(KafkaOffset::Offset(offset)) if offset >= span.end)
+    };
+    spans.iter().filter(is_unread).count() as u64
+}
+
+fn spans(
+    consumer: &BaseConsumer<QuietContext>,
+    topics: &[String],
+    since: ArrivalTime,
+    max: usize,
+) -> Result<Vec<Span>, BrokerError> {
+    let mut spans = Vec::new();
+    for topic in topics {
+        let metadata = consumer.fetch_metadata(Some(topic), METADATA_TIMEOUT)?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        for partition in partitions.map(|partition| partition.id()) {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, METADATA_TIMEOUT)?;
+            spans.push(Span {
+                topic: topic.clone(),
+                partition,
+                start: low,
+                end: high,
+            });
+        }
+    }
+    start_by_time(consumer, &mut spans, since);
+    let total: u64 = spans.iter().map(Span::len).sum();
+    if total > max as u64 {
+        // The newest records of every partition, each giving up the same share.
+        for span in &mut spans {
+            let kept = (span.len() as f64 * max as f64 / total as f64) as i64;
+            span.start = span.end - kept;
+        }
+    }
+    Ok(spans)
+}
+
+/// Moves starts to the first record after `since`; leaves them at the oldest record where times cannot be looked up.
+fn start_by_time(consumer: &BaseConsumer<QuietContext>, spans: &mut [Span], since: ArrivalTime) {
+    let mut list = TopicPartitionList::new();
+    for span in &*spans {
+        // Setting an offset of zero or more cannot fail.
+        let _ = list.add_partition_offset(&span.topic, span.partition, KafkaOffset::Offset(since.millis().max(0)));
+    }
+    let found = match consumer.offsets_for_times(list, METADATA_TIMEOUT) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::debug!(%error, "broker has no look-up by time; reading from the oldest record");
+            return;
+        }
+    };
+    for span in spans {
+        let element = found.find_partition(&span.topic, span.partition);
+        match element.map(|element| (element.error(), element.offset())) {
+            Some((Ok(()), KafkaOffset::Offset(offset))) => span.start = offset.clamp(span.start, span.end),
+            // Past the end: nothing is that young.
+            Some((Ok(()), KafkaOffset::End)) => span.start = span.end,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The sink: alerts and dead letters on their way out, and what may be committed once they are there.
+//!
+//! Promises that nothing is dropped: a full queue is waited for, a failed delivery is sent again, and until the broker
+//! has acknowledged, no offset that covers it is given out. An error that no retry can mend ends the worker.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders, OwnedMessage};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+
+use super::client::BrokerError;
+use super::ledger::{BatchNumber, Ledger};
+use crate::pipeline::position::{NextOffset, TopicPartition};
+
+/// Longest wait for room in librdkafka's queue before the deliveries are looked at again.
+const QUEUE_FULL_WAIT: Duration = Duration::from_millis(20);
+/// Longest time for one pass of librdkafka's events while draining.
+const DRAIN_STEP: Duration = Duration::from_millis(50);
+
+/// One record to send.
+pub struct Outgoing<'a> {
+    /// Topic it goes to.
+    pub topic: &'a str,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value; a dead letter keeps the absence of one.
+    pub payload: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: OwnedHeaders,
+}
+
+/// What became of deliveries since the last look. Filled by librdkafka's callback, which runs within `poll` on the
+/// worker's own thread; the mutex is what rdkafka's `Sync` asks for and is never contended.
+#[derive(Default)]
+struct Deliveries {
+    acknowledged: Vec<BatchNumber>,
+    failed: Vec<(BatchNumber, OwnedMessage, KafkaError)>,
+}
+
+#[derive(Default)]
+struct SinkContext {
+    deliveries: Mutex<Deliveries>,
+}
+
+impl ClientContext for SinkContext {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::warn!(facility, message, "producer");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "producer");
+    }
+}
+
+impl ProducerContext for SinkContext {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, batch: usize) {
+        // A poisoned mutex means a panic on this very thread, which ends the process anyway.
+        let Ok(mut deliveries) = self.deliveries.lock() else {
+            return;
+        };
+        match result {
+            Ok(_) => deliveries.acknowledged.push(BatchNumber(batch)),
+            Err((error, message)) => deliveries
+                .failed
+                .push((BatchNumber(batch), message.detach(), error.clone())),
+        }
+    }
+}
+
+/// What a look at the deliveries found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pumped {
+    /// Records that the broker has.
+    pub acknowledged: usize,
+    /// Deliveries that failed and were sent again.
+    pub failed: usize,
+}
+
+/// Sends records and keeps the ledger.
+pub struct Sink {
+    producer: BaseProducer<SinkContext>,
+    ledger: Ledger,
+}
+
+impl Sink {
+    /// Makes a sink.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the settings.
+    pub fn new(client: &ClientConfig) -> Result<Self, BrokerError> {
+        Ok(Sink {
+            producer: client.create_with_context(SinkContext::default())?,
+            ledger: Ledger::default(),
+        })
+    }
+
+    /// Sends one record as part of the open batch; waits while the queue is full.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the record for good.
+    pub fn send(&mut self, record: Outgoing<'_>) -> Result<(), BrokerError> {
+        let batch = self.ledger.open();
+        self.enqueue(batch, &record)?;
+        self.ledger.sent(batch);
+        Ok(())
+    }
+
+    fn enqueue(&self, batch: BatchNumber, record: &Outgoing<'_>) -> Result<(), BrokerError> {
+        loop {
+            let mut outgoing = BaseRecord::<[u8], [u8], usize>::with_opaque_to(record.topic, batch.0);
+            outgoing.key = record.key;
+            outgoing.payload = record.payload;
+            match self.producer.send(outgoing.headers(record.headers.clone())) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    self.producer.poll(QUEUE_FULL_WAIT);
+                }
+                Err((error, _)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Closes the open batch: these offsets may be committed once everything sent so far is acknowledged.
+    pub fn close_batch(&mut self, commits: Vec<(TopicPartition, NextOffset)>) {
+        self.ledger.close(commits);
+    }
+
+    /// Looks at deliveries for at most `wait`: acknowledged ones free offsets, failed ones are sent again.
+    ///
+    /// # Errors
+    /// A fatal error of the producer.
+    pub fn pump(&mut self, wait: Duration) -> Result<Pumped, BrokerError> {
+        self.producer.poll(wait);
+        if let Some((code, reason)) = self.producer.client().fatal_error() {
+            return Err(BrokerError::Refused {
+                reason: format!("{code}: {reason}"),
+            });
+        }
+        let deliveries = match self.producer.context().deliveries.lock() {
+            Ok(mut deliveries) => std::mem::take(&mut *deliveries),
+            Err(_) => Deliveries::default(),
+        };
+        let pumped = Pumped {
+            acknowledged: deliveries.acknowledged.len(),
+            failed: deliveries.failed.len(),
+        };
+        for batch in deliveries.acknowledged {
+            self.ledger.acknowledged(batch);
+        }
+        for (batch, message, error) in deliveries.failed {
+            tracing::warn!(topic = message.topic(), %error, "delivery failed; sending again");
+            let headers = message
+                .headers()
+                .map_or_else(OwnedHeaders::new, |headers| copy_of(headers));
+            let (topic, key, payload) = (message.topic(), message.key(), message.payload());
+            self.enqueue(
+                batch,
+                &Outgoing {
+                    topic,
+                    key,
+                    payload,
+                    headers,
+                },
+            )?;
+        }
+        Ok(pumped)
+    }
+
+    /// Waits until everything is acknowledged, at most until `deadline`; tells whether it is.
+    ///
+    /// # Errors
+    /// A fatal error of the producer.
+    pub fn drain(&mut self, deadline: Instant) -> Result<bool, BrokerError> {
+        while self.in_flight() > 0 && Instant::now() < deadline {
+            self.pump(DRAIN_STEP)?;
+        }
+        Ok(self.in_flight() == 0)
+    }
+
+    /// Gives the records that are under way.
+    pub fn in_flight(&self) -> usize {
+        self.ledger.in_flight()
+    }
+
+    /// Takes the offsets that may be committed.
+    pub fn take_committable(&mut self) -> Vec<(TopicPartition, NextOffset)> {
+        self.ledger.take_committable()
+    }
+
+    /// Forgets offsets of partitions that belong to someone else now.
+    pub fn forget(&mut self, partitions: &[TopicPartition]) {
+        self.ledger.forget(partitions);
+    }
+}
+
+/// Copies headers, so that a record can be sent on with them.
+pub fn copy_of<H: Headers>(headers: &H) -> OwnedHeaders {
+    headers
+        .iter()
+        .fold(OwnedHeaders::new_with_capacity(headers.count()), |copy, header| {
+            copy.insert(Header {
+                key: header.key,
+                value: header.value,
+            })
+        })
+}

@@ -1,0 +1,396 @@
+//! The learning loop: one low-priority thread that keeps the workers' model up to date.
+//!
+//! It follows the model store; on the member that owns partition 0 of the first input topic it also trains: reads recent
+//! ticks back, fits, gates, stores. A failed or refused training leaves the champion in place and says why. Knows nothing
+//! of scoring.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::config::Config;
+use crate::kafka::client::BrokerError;
+use crate::kafka::history::{count_back, read_back};
+use crate::metrics::Metrics;
+use crate::model::artifact::Artifact;
+use crate::pipeline::decode::Decoder;
+use crate::pipeline::score::ModelVersion;
+use crate::pipeline::tick::{InstrumentTicks, Tick};
+use crate::pipeline::time::ArrivalTime;
+use crate::status::{Status, TrainingPhase};
+use crate::store::{ModelStore, StoreError};
+use crate::train::gate::{self, Verdict};
+use crate::train::trainer::{TrainError, train};
+use crate::worker::Command;
+
+/// Niceness of the thread: the workers' ticks come first.
+const NICENESS: i32 = 10;
+
+/// What the learner shares with the rest of the process.
+pub struct LearnerContext {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Where it tells about itself.
+    pub status: Arc<Status>,
+    /// Where models are kept.
+    pub store: ModelStore,
+    /// The workers.
+    pub workers: Vec<Sender<Command>>,
+}
+
+/// Why a training gave no model.
+#[derive(Debug, Error)]
+enum LearnError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("decode: {0}")]
+    Decode(String),
+    #[error("{0}")]
+    Refused(Verdict),
+}
+
+impl LearnError {
+    fn outcome(&self) -> &'static str {
+        match self {
+            LearnError::Refused(_) => "refused",
+            LearnError::Train(TrainError::TooFewTicks { .. }) => "too_few_ticks",
+            _ => "failed",
+        }
+    }
+}
+
+/// The learning loop.
+pub struct Learner {
+    context: LearnerContext,
+    stop: Receiver<()>,
+    champion: Option<Artifact>,
+    trained_at: Option<Instant>,
+    /// Records that there were when too few ticks were found; trying again before there are more is of no use.
+    too_few_records: u64,
+    started_at: Instant,
+    workers_wait: bool,
+}
+
+impl Learner {
+    /// Makes a learner with the model that the workers begin with; a message or the end of `stop` ends it.
+    pub fn new(context: LearnerContext, stop: Receiver<()>, champion: Option<Artifact>, workers_wait: bool) -> Self {
+        Learner {
+            context,
+            stop,
+            champion,
+            trained_at: None,
+            too_few_records: 0,
+            started_at: Instant::now(),
+            workers_wait,
+        }
+    }
+
+    /// Runs until told to stop.
+    pub fn run(mut self) {
+        // The whole process would be niced where the system has no niceness per thread; Linux has.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+            tracing::debug!(%error, "cannot lower the learner's priority");
+        }
+        if let Some(champion) = self.champion.clone() {
+            self.hand_out(&champion);
+        }
+        let interval = Duration::from_secs(self.context.config.retrain.watch_interval_secs);
+        // The first look comes soon, so that a first model is not awaited longer than it takes.
+        let mut wait = interval.min(Duration::from_secs(1));
+        loop {
+            match self.stop.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.follow_store();
+            if self.is_due() {
+                self.learn();
+            }
+            self.release_workers();
+            wait = if self.workers_wait {
+                interval.min(Duration::from_secs(1))
+            } else {
+                interval
+            };
+        }
+    }
+
+    /// Puts a newer model of the store to work, if another process has put one there.
+    fn follow_store(&mut self) {
+        let newest = match self.context.store.versions() {
+            Ok(versions) => versions.last().copied(),
+            Err(error) => return tracing::warn!(%error, "model store"),
+        };
+        let known = self.champion.as_ref().map(|champion| champion.version);
+        let Some(newest) = newest.filter(|newest| Some(*newest) > known) else {
+            return;
+        };
+        match self.context.store.load(newest) {
+            Ok(artifact) => {
+                self.hand_out(&artifact);
+                self.champion = Some(artifact);
+            }
+            Err(error) => tracing::warn!(%error, "cannot load the newest model"),
+        }
+    }
+
+    fn hand_out(&mut self, artifact: &Artifact) {
+        if artifact.weights.spec.lookback > self.context.config.detector.rows_kept {
+            tracing::error!(
+                version = artifact.version.0,
+                lookback = artifact.weights.spec.lookback,
+                rows_kept = self.context.config.detector.rows_kept,
+                "model looks back further than rows are kept; raise detector.rows_kept"
+            );
+            return;
+        }
+        let model = artifact.model();
+        for worker in &self.context.workers {
+            // A worker that is gone has ended the process, or is about to.
+            let _ = worker.send(Command::Swap(model.clone()));
+        }
+        self.workers_wait = false;
+        self.context.metrics.model_version.set(i64::from(artifact.version.0));
+        if let Ok(stamp) = artifact.provenance.trained_at.parse::<jiff::Timestamp>() {
+            self.context
+                .metrics
+                .model_trained_timestamp_seconds
+                .set(stamp.as_second() as f64);
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let retrain = &self.context.config.retrain;
+        let elected = self.context.status.workers().iter().any(|worker| worker.elected);
+        let interval = Duration::from_secs(retrain.interval_secs);
+        let is_time = match (&self.champion, self.trained_at) {
+            (None, _) => true,
+            (Some(_), Some(at)) => at.elapsed() >= interval,
+            // A model from the store: its age is unknown to this process's clock, so count from the start.
+            (Some(_), None) => self.started_at.elapsed() >= interval,
+        };
+        retrain.enabled && elected && is_time
+    }
+
+    /// Trains once and says how it went.
+    fn learn(&mut self) {
+        match self.enough_records() {
+            Ok(true) => {}
+            Ok(false) => return self.stop_waiting("too few ticks for a first model"),
+            Err(error) => return self.note(error.outcome(), error.to_string()),
+        }
+        tracing::info!("training begins");
+        let result = self.train_and_gate();
+        *self.context.status.training() = Default::default();
+        self.context.metrics.training_progress_ratio.set(0.0);
+        if self.champion.is_some() {
+            // Refused or failed, the next try waits for its interval; before a first model it comes with more ticks.
+            self.trained_at = Some(Instant::now());
+        }
+        match result {
+            Ok((artifact, detail)) => {
+                self.trained_at = Some(Instant::now());
+                self.hand_out(&artifact);
+                self.champion = Some(artifact);
+                self.note("accepted", detail);
+            }
+            // Asked to stop: the loop sees the message that is still there, or the end of the channel.
+            Err(LearnError::Train(TrainError::Fit(crate::train::fit::FitError::Cancelled))) => {}
+            Err(error) => {
+                self.note(error.outcome(), error.to_string());
+                self.stop_waiting("the first training gave no model");
+            }
+        }
+    }
+
+    fn note(&self, outcome: &'static str, detail: String) {
+        match outcome {
+            "accepted" => tracing::info!(outcome, detail, "training ended"),
+            _ => tracing::warn!(outcome, detail, "training ended"),
+        }
+        self.context.metrics.trainings.with_label_values(&[outcome]).inc();
+        let mut status = self.context.status.training();
+        status.last_outcome = Some(outcome);
+        status.last_detail = Some(detail);
+    }
+
+    /// Tells whether there are enough records for a training to be worth a try.
+    fn enough_records(&mut self) -> Result<bool, LearnError> {
+        if self.champion.is_some() {
+            return Ok(true);
+        }
+        let config = &self.context.config;
+        let records = count_back(
+            &config.kafka,
+            &config.input.topics,
+            self.since(),
+            config.retrain.history_ticks_max,
+        )?;
+        // A quarter more than last time, so that a slow feed is not read over and over.
+        let needed =
+            (self.too_few_records + self.too_few_records / 4).max(config.training.ticks_per_instrument_min as u64);
+        if records < needed {
+            return Ok(false);
+        }
+        self.too_few_records = records;
+        Ok(true)
+    }
+
+    fn since(&self) -> ArrivalTime {
+        let history_ms = self.context.config.retrain.history_secs.saturating_mul(1000) as i64;
+        ArrivalTime::from_millis(jiff::Timestamp::now().as_millisecond().saturating_sub(history_ms))
+    }
+
+    fn train_and_gate(&self) -> Result<(Artifact, String), LearnError> {
+        let config = &self.context.config;
+        let ticks = self.read_ticks()?;
+        let version = self.next_version()?;
+        let trained_at = jiff::Timestamp::now().to_string();
+        let mut progress = |progress: crate::train::fit::FitProgress| {
+            self.report(TrainingPhase::Fitting, progress.share);
+            self.continue_unless_stopped()
+        };
+        let challenger = train(
+            &ticks,
+            &config.model,
+            &config.training,
+            version,
+            &trained_at,
+            &mut progress,
+        )?;
+        self.report(TrainingPhase::Gating, 1.0);
+        let loss = challenger.provenance.loss;
+        let detail = match &self.champion {
+            None => format!("first model; loss {loss:.4}"),
+            Some(champion) => {
+                let threshold = config.alerts.threshold();
+                let seed = config.training.seed;
+                let verdict = gate::compare(&champion.model(), &challenger.model(), &ticks, threshold, seed);
+                if !verdict.accepted() {
+                    return Err(LearnError::Refused(verdict));
+                }
+                verdict.to_string()
+            }
+        };
+        self.context.store.save(&challenger)?;
+        Ok((challenger, detail))
+    }
+
+    fn next_version(&self) -> Result<ModelVersion, LearnError> {
+        let stored = self.context.store.versions()?.last().map_or(0, |version| version.0);
+        let known = self.champion.as_ref().map_or(0, |champion| champion.version.0);
+        Ok(ModelVersion(stored.max(known) + 1))
+    }
+
+    fn read_ticks(&self) -> Result<Vec<InstrumentTicks>, LearnError> {
+        let config = &self.context.config;
+        let decoder = Decoder::new(&config.decode).map_err(LearnError::Decode)?;
+        let mut ticks = RecentTicks::new(
+            config.training.ticks_per_instrument_max,
+            config.detector.instruments_max,
+        );
+        let max = config.retrain.history_ticks_max;
+        read_back(
+            &config.kafka,
+            &config.input.topics,
+            self.since(),
+            max,
+            |key, payload, progress| {
+                // What is no tick has its dead letter from the worker.
+                if let Ok(decoded) = decoder.decode(key, payload) {
+                    ticks.push(&decoded.instrument, decoded.tick);
+                }
+                if progress.records % 4096 == 0 {
+                    self.report(
+                        TrainingPhase::Reading,
+                        progress.records as f64 / progress.total.max(1) as f64,
+                    );
+                }
+                progress.records % 4096 != 0 || self.continue_unless_stopped().is_continue()
+            },
+        )?;
+        Ok(ticks.into_instruments())
+    }
+
+    fn report(&self, phase: TrainingPhase, share: f64) {
+        let mut status = self.context.status.training();
+        status.phase = phase;
+        status.share = share;
+        self.context.metrics.training_progress_ratio.set(share);
+    }
+
+    fn continue_unless_stopped(&self) -> ControlFlow<()> {
+        match self.stop.try_recv() {
+            Err(std::sync::mpsc::TryRecvError::Empty) => ControlFlow::Continue(()),
+            Ok(()) | Err(std::sync::mpsc::TryRecvError::Disconnected) => ControlFlow::Break(()),
+        }
+    }
+
+    /// Lets workers score without a model once they have waited long enough.
+    fn release_workers(&mut self) {
+        let limit = Duration::from_secs(self.context.config.retrain.first_model_wait_secs);
+        if self.started_at.elapsed() >= limit {
+            self.stop_waiting("waited long enough for a first model");
+        }
+    }
+
+    fn stop_waiting(&mut self, reason: &str) {
+        if !self.workers_wait {
+            return;
+        }
+        self.workers_wait = false;
+        tracing::info!(reason, "guards run without a model");
+        for worker in &self.context.workers {
+            let _ = worker.send(Command::StopWaiting);
+        }
+    }
+}
+
+/// The newest ticks of every instrument, within bounds.
+struct RecentTicks {
+    per_instrument_max: usize,
+    instruments_max: usize,
+    by_instrument: BTreeMap<String, VecDeque<Tick>>,
+}
+
+impl RecentTicks {
+    fn new(per_instrument_max: usize, instruments_max: usize) -> Self {
+        RecentTicks {
+            per_instrument_max,
+            instruments_max,
+            by_instrument: BTreeMap::new(),
+        }
+    }
+
+    fn push(&mut self, instrument: &str, tick: Tick) {
+        let is_full = self.by_instrument.len() >= self.instruments_max;
+        let ticks = match self.by_instrument.get_mut(instrument) {
+            Some(ticks) => ticks,
+            None if is_full => return,
+            None => self.by_instrument.entry(instrument.into()).or_default(),
+        };
+        if ticks.len() >= self.per_instrument_max {
+            ticks.pop_front();
+        }
+        ticks.push_back(tick);
+    }
+
+    fn into_instruments(self) -> Vec<InstrumentTicks> {
+        let list = |(instrument, ticks): (String, VecDeque<Tick>)| InstrumentTicks {
+            instrument,
+            ticks: ticks.into(),
+        };
+        self.by_instrument.into_iter().map(list).collect()
+    }
+}

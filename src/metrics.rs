@@ -1,0 +1,259 @@
+//! Every metric of the daemon, in one place; the README's catalogue lists the same names.
+//!
+//! Labels are bounded: partition, kind, severity, reason, never an instrument.
+
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::pipeline::alert::{AlertState, Severity};
+use crate::pipeline::detector::Outcome;
+use crate::pipeline::guard::Guard;
+
+/// All metrics.
+pub struct Metrics {
+    registry: Registry,
+    /// Records polled.
+    pub records_in: IntCounter,
+    /// Records by what became of them.
+    pub records: IntCounterVec,
+    /// Windows scored.
+    pub windows_scored: IntCounter,
+    /// Scores of all ticks (−log₁₀ of the p-value).
+    pub anomaly_score: Histogram,
+    /// From a record's stamp to its alert being handed to the producer.
+    pub tick_to_alert_seconds: Histogram,
+    /// Records not yet polled, per partition.
+    pub lag_records: IntGaugeVec,
+    /// Alert revisions.
+    pub alerts: IntCounterVec,
+    /// Open alerts.
+    pub alerts_open: IntGauge,
+    /// Dead letters.
+    pub dead_letters: IntCounterVec,
+    /// Guard findings.
+    pub guard_findings: IntCounterVec,
+    /// Instruments remembered.
+    pub instruments: IntGauge,
+    /// Alerts and dead letters not acknowledged.
+    pub in_flight_records: IntGauge,
+    /// Deliveries that failed and were sent again.
+    pub delivery_failures: IntCounter,
+    /// Commits by result.
+    pub commits: IntCounterVec,
+    /// Time for one batch, from the first record to the last effect.
+    pub batch_seconds: Histogram,
+    /// Version of the model at work.
+    pub model_version: IntGauge,
+    /// When it was trained.
+    pub model_trained_timestamp_seconds: Gauge,
+    /// Trainings by outcome.
+    pub trainings: IntCounterVec,
+    /// How far the present training has come.
+    pub training_progress_ratio: Gauge,
+    /// Time that a swap keeps a worker from its ticks.
+    pub swap_pause_seconds: Histogram,
+    /// Errors that librdkafka reported.
+    pub kafka_errors: IntCounterVec,
+    /// Version of the program.
+    pub build_info: GaugeVec,
+}
+
+/// Results of commits.
+pub const COMMIT_RESULTS: [&str; 2] = ["ok", "failed"];
+/// Outcomes of trainings.
+pub const TRAINING_OUTCOMES: [&str; 4] = ["accepted", "refused", "failed", "too_few_ticks"];
+
+/// Makes metrics and registers them; a name given twice or a malformed one is a bug in this file.
+struct Maker {
+    registry: Registry,
+}
+
+impl Maker {
+    fn register<M: prometheus::core::Collector + Clone + 'static>(&self, metric: prometheus::Result<M>) -> M {
+        #[expect(
+            clippy::expect_used,
+            reason = "names and labels are literals of this file; a test makes them all"
+        )]
+        let metric = metric.expect("a well-formed metric");
+        #[expect(
+            clippy::expect_used,
+            reason = "names are literals of this file; a test makes them all"
+        )]
+        self.registry
+            .register(Box::new(metric.clone()))
+            .expect("a name of its own");
+        metric
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
+        self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Makes all metrics, those with known labels at zero, so that a first increase is seen.
+    pub fn new() -> Self {
+        let make = Maker {
+            registry: Registry::new(),
+        };
+        let seconds = |start: f64, count| (0..count).map(|step| start * f64::from(1 << step)).collect::<Vec<_>>();
+        let metrics = Metrics {
+            records_in: make.counter("tapewatch_records_in_total", "Records polled."),
+            records: make.counters(
+                "tapewatch_records_total",
+                "Records by what became of them.",
+                &["outcome"],
+            ),
+            windows_scored: make.counter("tapewatch_windows_scored_total", "Windows scored by a model."),
+            anomaly_score: make.histogram(
+                "tapewatch_anomaly_score",
+                "Scores of all ticks (minus log10 of the p-value).",
+                (1..=16).map(|half| 0.5 * f64::from(half)).collect(),
+            ),
+            tick_to_alert_seconds: make.histogram(
+                "tapewatch_tick_to_alert_seconds",
+                "Time from a record's stamp to its opened alert.",
+                seconds(0.001, 16),
+            ),
+            lag_records: make.register(IntGaugeVec::new(
+                Opts::new("tapewatch_lag_records", "Records not yet polled."),
+                &["topic", "partition"],
+            )),
+            alerts: make.counters(
+                "tapewatch_alerts_total",
+                "Alert revisions.",
+                &["state", "kind", "severity"],
+            ),
+            alerts_open: make.gauge("tapewatch_alerts_open", "Open alerts."),
+            dead_letters: make.counters("tapewatch_dead_letters_total", "Dead letters.", &["reason"]),
+            guard_findings: make.counters("tapewatch_guard_findings_total", "Guard findings.", &["guard"]),
+            instruments: make.gauge("tapewatch_instruments", "Instruments remembered."),
+            in_flight_records: make.gauge(
+                "tapewatch_in_flight_records",
+                "Alerts and dead letters not acknowledged.",
+            ),
+            delivery_failures: make.counter("tapewatch_delivery_failures_total", "Deliveries sent again."),
+            commits: make.counters("tapewatch_commits_total", "Offset commits.", &["result"]),
+            batch_seconds: make.histogram("tapewatch_batch_seconds", "Time for one batch.", seconds(0.000_25, 14)),
+            model_version: make.gauge(
+                "tapewatch_model_version",
+                "Version of the model at work; 0 before the first.",
+            ),
+            model_trained_timestamp_seconds: make.register(Gauge::new(
+                "tapewatch_model_trained_timestamp_seconds",
+                "When the model at work was trained (seconds since 1970); 0 before the first.",
+            )),
+            trainings: make.counters("tapewatch_trainings_total", "Trainings.", &["outcome"]),
+            training_progress_ratio: make.register(Gauge::new(
+                "tapewatch_training_progress_ratio",
+                "How far the present training has come (0 to 1).",
+            )),
+            swap_pause_seconds: make.histogram(
+                "tapewatch_swap_pause_seconds",
+                "Time that a model swap keeps a worker from its ticks.",
+                seconds(0.000_1, 16),
+            ),
+            kafka_errors: make.counters(
+                "tapewatch_kafka_errors_total",
+                "Errors that librdkafka reported.",
+                &["code"],
+            ),
+            build_info: make.register(GaugeVec::new(
+                Opts::new("tapewatch_build_info", "Version of the program."),
+                &["version"],
+            )),
+            registry: make.registry,
+        };
+        metrics.start_at_zero();
+        metrics
+    }
+
+    fn start_at_zero(&self) {
+        for outcome in Outcome::ALL {
+            self.records.with_label_values(&[outcome.name()]);
+        }
+        let kinds = Guard::ALL.iter().map(|guard| guard.name()).chain(["anomaly"]);
+        for kind in kinds {
+            for state in [AlertState::Opened, AlertState::Updated, AlertState::Resolved] {
+                for severity in [Severity::Warning, Severity::Critical] {
+                    self.alerts.with_label_values(&[state.name(), kind, severity.name()]);
+                }
+            }
+        }
+        for guard in Guard::ALL {
+            self.guard_findings.with_label_values(&[guard.name()]);
+        }
+        COMMIT_RESULTS
+            .iter()
+            .for_each(|result| drop(self.commits.with_label_values(&[*result])));
+        TRAINING_OUTCOMES
+            .iter()
+            .for_each(|outcome| drop(self.trainings.with_label_values(&[*outcome])));
+        self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+    }
+
+    /// Gives all metrics in Prometheus' text format.
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+            Err(error) => format!("# cannot encode the metrics: {error}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_in_the_readme_and_no_other() {
+        let readme = include_str!("../README.md");
+        let text = Metrics::new().text();
+        let exported: std::collections::BTreeSet<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        // A family without a child is not exported until its first event.
+        let silent = [
+            "tapewatch_lag_records",
+            "tapewatch_dead_letters_total",
+            "tapewatch_kafka_errors_total",
+        ];
+        for name in exported.iter().chain(&silent) {
+            assert!(
+                readme.contains(&format!("`{name}`")),
+                "{name} is not in the README's catalogue"
+            );
+        }
+        for word in readme
+            .split('`')
+            .filter(|word| word.starts_with("tapewatch_") && !word.contains([' ', '*']))
+        {
+            assert!(
+                exported.contains(word) || silent.contains(&word),
+                "the README's {word} is no metric"
+            );
+        }
+    }
+}

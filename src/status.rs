@@ -1,0 +1,172 @@
+//! What the parts of a running daemon tell about themselves: plain data, written by its owner, read by HTTP.
+//!
+//! The mutexes guard small values that are replaced as a whole once a second; a message would need a reader of its own.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::pipeline::detector::DetectorStatus;
+
+/// One worker.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerStatus {
+    /// Whether the group has given it its share.
+    pub joined: bool,
+    /// Input partitions that it has, as `topic-partition`.
+    pub partitions: Vec<String>,
+    /// Records not yet polled on them.
+    pub lag_records: i64,
+    /// Whether it waits for the first model.
+    pub waits_for_model: bool,
+    /// Whether it waits for acknowledgements.
+    pub paused: bool,
+    /// What the detector looks like.
+    pub detector: DetectorStatus,
+    /// Whether it owns partition 0 of the first input topic, and so trains.
+    pub elected: bool,
+    /// When it last polled a record, or had nothing to poll.
+    #[serde(skip)]
+    pub progress_at: Instant,
+    /// When it last wrote this.
+    #[serde(skip)]
+    pub seen_at: Instant,
+}
+
+impl Default for WorkerStatus {
+    fn default() -> Self {
+        WorkerStatus {
+            joined: false,
+            partitions: Vec::new(),
+            lag_records: 0,
+            waits_for_model: false,
+            paused: false,
+            detector: DetectorStatus::default(),
+            elected: false,
+            progress_at: Instant::now(),
+            seen_at: Instant::now(),
+        }
+    }
+}
+
+impl WorkerStatus {
+    /// Says why the worker is stuck, if it is.
+    pub fn stuck(&self, stall: Duration) -> Option<String> {
+        if self.seen_at.elapsed() > stall {
+            return Some(format!(
+                "the worker has not come round for {} s",
+                self.seen_at.elapsed().as_secs()
+            ));
+        }
+        let idle = self.progress_at.elapsed();
+        let behind = self.lag_records > 0 && !self.waits_for_model;
+        (behind && idle > stall).then(|| {
+            format!(
+                "{} records wait and none was polled for {} s",
+                self.lag_records,
+                idle.as_secs()
+            )
+        })
+    }
+}
+
+/// What the trainer is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainingPhase {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// Reading ticks back.
+    Reading,
+    /// Fitting weights.
+    Fitting,
+    /// Comparing with the present model.
+    Gating,
+}
+
+/// The learning loop.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TrainingStatus {
+    /// What it is doing.
+    pub phase: TrainingPhase,
+    /// How far that has come (0–1).
+    pub share: f64,
+    /// Outcome of the last training.
+    pub last_outcome: Option<&'static str>,
+    /// What the last training had to say: the gate's figures, or the error.
+    pub last_detail: Option<String>,
+}
+
+/// What all parts tell.
+#[derive(Debug, Default)]
+pub struct Status {
+    workers: Vec<Mutex<WorkerStatus>>,
+    training: Mutex<TrainingStatus>,
+}
+
+impl Status {
+    /// Makes a board for so many workers.
+    pub fn new(workers: usize) -> Arc<Self> {
+        let workers = (0..workers).map(|_| Mutex::default()).collect();
+        Arc::new(Status {
+            workers,
+            training: Mutex::default(),
+        })
+    }
+
+    /// Gives one worker's place.
+    pub fn worker(&self, index: usize) -> MutexGuard<'_, WorkerStatus> {
+        held(&self.workers[index])
+    }
+
+    /// Copies what all workers tell.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        self.workers.iter().map(|worker| held(worker).clone()).collect()
+    }
+
+    /// Gives the trainer's place.
+    pub fn training(&self) -> MutexGuard<'_, TrainingStatus> {
+        held(&self.training)
+    }
+}
+
+/// A panic elsewhere ends the process; until then the last value still tells something.
+fn held<T>(place: &Mutex<T>) -> MutexGuard<'_, T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worker_with_lag_and_no_progress_is_stuck_unless_it_waits_for_a_model() {
+        let stall = Duration::from_secs(60);
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+        let idle = WorkerStatus {
+            progress_at: long_ago,
+            ..WorkerStatus::default()
+        };
+        assert_eq!(idle.stuck(stall), None);
+        let behind = WorkerStatus { lag_records: 5, ..idle };
+        assert!(behind.stuck(stall).unwrap().contains("5 records wait"));
+        assert_eq!(
+            WorkerStatus {
+                waits_for_model: true,
+                ..behind.clone()
+            }
+            .stuck(stall),
+            None
+        );
+        assert!(
+            WorkerStatus {
+                seen_at: long_ago,
+                ..WorkerStatus::default()
+            }
+            .stuck(stall)
+            .is_some()
+        );
+    }
+}

@@ -1,0 +1,499 @@
+//! The worker: one thread, one consumer, one detector.
+//!
+//! It polls a batch of records, hands them to the detector, sends what comes out, and commits what is acknowledged. All
+//! decisions are the detector's; the worker performs them. Nothing is committed before it is delivered.
+
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
+
+use crate::config::Config;
+use crate::kafka::alert_record::{cloud_event_headers, to_json};
+use crate::kafka::client::BrokerError;
+use crate::kafka::sink::{Outgoing, Sink, copy_of};
+use crate::kafka::source::Source;
+use crate::metrics::Metrics;
+use crate::pipeline::alert::{Alert, AlertState};
+use crate::pipeline::detector::{DeadLetter, Detector, Effect, Effects, Input, Outcome, Record};
+use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
+use crate::pipeline::score::Model;
+use crate::pipeline::time::ArrivalTime;
+use crate::status::Status;
+
+/// Time between two reports to status, metrics and the detector's sense of time.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a worker is told from outside.
+pub enum Command {
+    /// Put this model to work.
+    Swap(Model),
+    /// Score without waiting for a first model any longer.
+    StopWaiting,
+    /// Drain, commit, leave.
+    Stop,
+}
+
+/// What a worker shares with the rest of the process.
+pub struct WorkerContext {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// Where it tells about itself.
+    pub status: Arc<Status>,
+    /// Its number, from 0.
+    pub index: usize,
+    /// Whether it begins by waiting for a first model.
+    pub waits_for_model: bool,
+}
+
+/// One member of the consumer group.
+pub struct Worker {
+    context: WorkerContext,
+    commands: Receiver<Command>,
+    source: Source,
+    /// Shared with the hook that runs before partitions are revoked, on this same thread within `poll`: the mutex is
+    /// never contended, and never held while polling.
+    sink: Arc<Mutex<Sink>>,
+    detector: Detector,
+    effects: Effects,
+    /// Partitions are paused: for the first model, or for acknowledgements.
+    paused: bool,
+    waits_for_model: bool,
+    stop: bool,
+    joined: bool,
+    reported_at: Instant,
+    committed_at: Instant,
+    progress_at: Instant,
+}
+
+fn held(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
+    sink.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Worker {
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the settings.
+    pub fn new(context: WorkerContext, commands: Receiver<Command>) -> Result<Self, BrokerError> {
+        let config = Arc::clone(&context.config);
+        let sink = Arc::new(Mutex::new(Sink::new(&config.kafka.producer()?)?));
+        let drain = Duration::from_secs(config.worker.drain_secs);
+        let shared_sink = Arc::clone(&sink);
+        let before_revoke = move || {
+            let mut sink = held(&shared_sink);
+            // A fatal error of the producer comes up again, and is acted on, in the worker's own loop.
+            let _ = sink.drain(Instant::now() + drain);
+            sink.take_committable()
+        };
+        let mut consumer = config.kafka.consumer()?;
+        let start = match config.input.start {
+            crate::config::Start::Earliest => "earliest",
+            crate::config::Start::Latest => "latest",
+        };
+        consumer.set("auto.offset.reset", start);
+        let source = Source::new(
+            &consumer,
+            &config.input.topics,
+            Box::new(before_revoke),
+            context.waits_for_model,
+        )?;
+        let detector = Detector::new(config.detector_config()).map_err(|problem| BrokerError::Refused {
+            reason: format!("decode: {problem}"),
+        })?;
+        let now = Instant::now();
+        let waits_for_model = context.waits_for_model;
+        Ok(Worker {
+            waits_for_model,
+            context,
+            commands,
+            source,
+            sink,
+            detector,
+            effects: Effects::default(),
+            paused: waits_for_model,
+            stop: false,
+            joined: false,
+            reported_at: now,
+            committed_at: now,
+            progress_at: now,
+        })
+    }
+
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    /// A fatal error of a client; the process ends with it.
+    pub fn run(mut self) -> Result<(), BrokerError> {
+        while !self.stop {
+            self.take_commands();
+            self.poll_batch()?;
+            self.perform()?;
+            self.follow_revocations();
+            self.hold_back()?;
+            self.commit_when_due();
+            self.report_when_due();
+        }
+        self.drain()
+    }
+
+    fn take_commands(&mut self) {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Swap(model)) => self.swap(model),
+                Ok(Command::StopWaiting) => self.waits_for_model = false,
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
+                    self.stop = true;
+                    return;
+                }
+                Err(TryRecvError::Empty) => return,
+            }
+        }
+    }
+
+    fn swap(&mut self, model: Model) {
+        let started = Instant::now();
+        let version = model.version.0;
+        self.detector.handle(now(), Input::Model(model), &mut self.effects);
+        self.waits_for_model = false;
+        let pause = started.elapsed().as_secs_f64();
+        self.context.metrics.swap_pause_seconds.observe(pause);
+        tracing::info!(
+            worker = self.context.index,
+            version,
+            pause_ms = pause * 1e3,
+            "model swapped"
+        );
+    }
+
+    /// Polls records until none is at hand or the batch is full, and hands them to the detector.
+    fn poll_batch(&mut self) -> Result<(), BrokerError> {
+        let config = Arc::clone(&self.context.config);
+        let mut timeout = Duration::from_millis(config.worker.poll_timeout_ms);
+        let mut started = None;
+        for _ in 0..config.worker.batch_records_max {
+            let Some(polled) = self.source.poll(timeout) else { break };
+            match polled {
+                Ok(message) => {
+                    started.get_or_insert_with(Instant::now);
+                    take_record(
+                        &self.context,
+                        &self.source,
+                        &message,
+                        &mut self.detector,
+                        &mut self.effects,
+                    );
+                    send_dead_letters(&self.context, &self.sink, &message, &mut self.effects)?;
+                    timeout = Duration::ZERO;
+                }
+                Err(error) => note_poll_error(&self.context.metrics, error)?,
+            }
+            // A partition that comes back at once must meet a detector that has forgotten it.
+            if self.source.has_revoked() {
+                break;
+            }
+        }
+        self.detector.handle(now(), Input::EndOfBatch, &mut self.effects);
+        if let Some(started) = started {
+            self.progress_at = Instant::now();
+            self.context
+                .metrics
+                .batch_seconds
+                .observe(started.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+
+    /// Sends alerts, closes the batch, and looks at deliveries.
+    fn perform(&mut self) -> Result<(), BrokerError> {
+        let mut commits = Vec::new();
+        for effect in self.effects.actions.drain(..) {
+            match effect {
+                Effect::Alert(alert) => send_alert(&self.context, &self.sink, &alert)?,
+                Effect::Commit(at, next) => commits.push((at, next)),
+                // Sent while its record was at hand.
+                Effect::DeadLetter(_) => {}
+            }
+        }
+        count_verdicts(&self.context.metrics, &self.effects);
+        self.effects.clear();
+        let mut sink = held(&self.sink);
+        if !commits.is_empty() {
+            sink.close_batch(commits);
+        }
+        let pumped = sink.pump(Duration::ZERO)?;
+        self.context.metrics.delivery_failures.inc_by(pumped.failed as u64);
+        Ok(())
+    }
+
+    /// Lets the detector forget partitions that were given up.
+    fn follow_revocations(&mut self) {
+        let revoked = self.source.take_revoked();
+        if !revoked.is_empty() {
+            self.detector.handle(now(), Input::Revoked(&revoked), &mut self.effects);
+            held(&self.sink).forget(&revoked);
+        }
+    }
+
+    /// Pauses polling while too much waits for acknowledgement, or the first model is awaited; goes on afterwards.
+    fn hold_back(&mut self) -> Result<(), BrokerError> {
+        let in_flight = held(&self.sink).in_flight();
+        let in_flight_max = self.context.config.worker.in_flight_max;
+        // Half, so that pausing and going on do not alternate.
+        let is_full = in_flight >= in_flight_max || (self.paused && in_flight > in_flight_max / 2);
+        let paused = self.waits_for_model || is_full;
+        self.context.metrics.in_flight_records.set(in_flight as i64);
+        if paused != self.paused {
+            self.source.set_paused(paused)?;
+            self.paused = paused;
+            tracing::info!(worker = self.context.index, paused, in_flight, "polling");
+        }
+        Ok(())
+    }
+
+    fn commit_when_due(&mut self) {
+        let interval = Duration::from_millis(self.context.config.worker.commit_interval_ms);
+        if self.committed_at.elapsed() >= interval {
+            self.commit(false);
+            self.committed_at = Instant::now();
+        }
+    }
+
+    fn commit(&mut self, wait: bool) {
+        let offsets = held(&self.sink).take_committable();
+        if offsets.is_empty() {
+            return;
+        }
+        let result = self.source.commit(&offsets, wait);
+        let label = if result.is_ok() { "ok" } else { "failed" };
+        self.context.metrics.commits.with_label_values(&[label]).inc();
+        if let Err(error) = result {
+            // The offsets come again with the next batch of each partition; until then a restart repeats some ticks.
+            tracing::warn!(worker = self.context.index, %error, "commit failed");
+        }
+    }
+
+    fn report_when_due(&mut self) {
+        if self.reported_at.elapsed() < REPORT_INTERVAL {
+            return;
+        }
+        self.reported_at = Instant::now();
+        self.detector.handle(now(), Input::Time, &mut self.effects);
+        for error in self.source.take_errors() {
+            let code = error
+                .rdkafka_error_code()
+                .map_or_else(|| "other".into(), |code| format!("{code:?}"));
+            self.context
+                .metrics
+                .kafka_errors
+                .with_label_values(&[code.as_str()])
+                .inc();
+        }
+        self.joined = self.joined || self.source.has_joined();
+        let topics = &self.context.config.input.topics;
+        let assignment = self.source.assignment();
+        let mut lag_records = 0;
+        for lag in self.source.lags().iter().filter(|lag| assignment.contains(&lag.at)) {
+            let topic = &topics[usize::from(lag.at.topic.0)];
+            let partition = lag.at.partition.0.to_string();
+            self.context
+                .metrics
+                .lag_records
+                .with_label_values(&[topic, &partition])
+                .set(lag.records);
+            lag_records += lag.records;
+        }
+        if lag_records == 0 {
+            self.progress_at = Instant::now();
+        }
+        let first = TopicPartition {
+            topic: TopicIndex(0),
+            partition: Partition(0),
+        };
+        let mut status = self.context.status.worker(self.context.index);
+        status.joined = self.joined;
+        status.elected = assignment.contains(&first);
+        status.partitions = assignment
+            .iter()
+            .map(|at| format!("{}-{}", topics[usize::from(at.topic.0)], at.partition.0))
+            .collect();
+        status.lag_records = lag_records;
+        status.waits_for_model = self.waits_for_model;
+        status.paused = self.paused;
+        status.detector = self.detector.status();
+        status.progress_at = self.progress_at;
+        status.seen_at = Instant::now();
+        drop(status);
+        self.report_totals();
+    }
+
+    /// Sums over all workers of this process what gauges show once.
+    fn report_totals(&self) {
+        let workers = self.context.status.workers();
+        let sum = |of: fn(&crate::status::WorkerStatus) -> usize| workers.iter().map(of).sum::<usize>() as i64;
+        self.context
+            .metrics
+            .instruments
+            .set(sum(|worker| worker.detector.instruments));
+        self.context
+            .metrics
+            .alerts_open
+            .set(sum(|worker| worker.detector.open_alerts));
+    }
+
+    /// Delivers and commits what is under way, within the limit.
+    fn drain(mut self) -> Result<(), BrokerError> {
+        self.perform()?;
+        let deadline = Instant::now() + Duration::from_secs(self.context.config.worker.drain_secs);
+        let drained = held(&self.sink).drain(deadline)?;
+        if !drained {
+            let in_flight = held(&self.sink).in_flight();
+            tracing::warn!(
+                in_flight,
+                "stopped before everything was acknowledged; it will be repeated"
+            );
+        }
+        self.commit(true);
+        tracing::info!(worker = self.context.index, "drained");
+        Ok(())
+    }
+}
+
+fn now() -> ArrivalTime {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ArrivalTime(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn take_record(
+    context: &WorkerContext,
+    source: &Source,
+    message: &BorrowedMessage<'_>,
+    detector: &mut Detector,
+    effects: &mut Effects,
+) {
+    context.metrics.records_in.inc();
+    // Only subscribed topics are polled, so the index is there.
+    let topic = source.topic_index(message.topic()).unwrap_or(TopicIndex(0));
+    let at = TopicPartition {
+        topic,
+        partition: Partition(message.partition()),
+    };
+    let arrival_time = message
+        .timestamp()
+        .to_millis()
+        .map_or_else(now, ArrivalTime::from_millis);
+    let record = Record {
+        position: Position {
+            at,
+            offset: Offset(message.offset()),
+        },
+        arrival_time,
+        key: message.key(),
+        payload: message.payload(),
+    };
+    detector.handle(arrival_time, Input::Record(record), effects);
+}
+
+/// Sends the record at hand to the dead-letter topic, if the detector has just said so: with its original key, value
+/// and headers, and why.
+fn send_dead_letters(
+    context: &WorkerContext,
+    sink: &Mutex<Sink>,
+    message: &BorrowedMessage<'_>,
+    effects: &mut Effects,
+) -> Result<(), BrokerError> {
+    let Some(Effect::DeadLetter(letter)) = effects.actions.last() else {
+        return Ok(());
+    };
+    context.metrics.dead_letters.with_label_values(&[letter.reason]).inc();
+    let headers = dead_letter_headers(message, letter);
+    let topic = &context.config.output.dead_letters_topic;
+    held(sink).send(Outgoing {
+        topic,
+        key: message.key(),
+        payload: message.payload(),
+        headers,
+    })?;
+    effects.actions.pop();
+    Ok(())
+}
+
+fn dead_letter_headers(message: &BorrowedMessage<'_>, letter: &DeadLetter) -> OwnedHeaders {
+    let original = message
+        .headers()
+        .map_or_else(OwnedHeaders::new, |headers| copy_of(headers));
+    [
+        ("tapewatch-reason", letter.reason.to_string()),
+        ("tapewatch-detail", letter.detail.clone()),
+        ("tapewatch-topic", message.topic().to_string()),
+        ("tapewatch-partition", message.partition().to_string()),
+        ("tapewatch-offset", message.offset().to_string()),
+    ]
+    .iter()
+    .fold(original, |headers, (key, value)| {
+        headers.insert(Header {
+            key,
+            value: Some(value),
+        })
+    })
+}
+
+fn send_alert(context: &WorkerContext, sink: &Mutex<Sink>, alert: &Alert) -> Result<(), BrokerError> {
+    let config = &context.config;
+    let headers =
+        cloud_event_headers(alert, &config.input.topics)
+            .iter()
+            .fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header {
+                    key,
+                    value: Some(value),
+                })
+            });
+    let payload = to_json(alert, &config.input.topics);
+    let (state, kind, severity) = (alert.state.name(), alert.kind.name(), alert.severity.name());
+    context.metrics.alerts.with_label_values(&[state, kind, severity]).inc();
+    if alert.state == AlertState::Opened {
+        let latency_ns = now().0.saturating_sub(alert.latest.arrival_time.0).max(0);
+        context.metrics.tick_to_alert_seconds.observe(latency_ns as f64 * 1e-9);
+    }
+    let topic = &config.output.alerts_topic;
+    held(sink).send(Outgoing {
+        topic,
+        key: Some(alert.instrument.as_bytes()),
+        payload: Some(&payload),
+        headers,
+    })
+}
+
+fn count_verdicts(metrics: &Metrics, effects: &Effects) {
+    let mut counts = [0_u64; Outcome::ALL.len()];
+    for verdict in &effects.verdicts {
+        counts[verdict.outcome as usize] += 1;
+        if let Some(guard) = verdict.guard {
+            metrics.guard_findings.with_label_values(&[guard.name()]).inc();
+        }
+        if verdict.outcome == Outcome::Scored {
+            metrics.anomaly_score.observe(f64::from(verdict.score));
+        }
+    }
+    for (outcome, count) in Outcome::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
+        metrics.records.with_label_values(&[outcome.name()]).inc_by(count);
+    }
+    metrics.windows_scored.inc_by(counts[Outcome::Scored as usize]);
+}
+
+/// Notes an error that came in place of a record: librdkafka goes on by itself after most.
+fn note_poll_error(metrics: &Metrics, error: KafkaError) -> Result<(), BrokerError> {
+    let code = error.rdkafka_error_code();
+    let label = code.map_or_else(|| "other".into(), |code| format!("{code:?}"));
+    metrics.kafka_errors.with_label_values(&[label.as_str()]).inc();
+    if code == Some(rdkafka::types::RDKafkaErrorCode::Fatal) {
+        return Err(error.into());
+    }
+    tracing::warn!(%error, "poll");
+    Ok(())
+}
