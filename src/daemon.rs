@@ -64,6 +64,8 @@ pub struct Daemon {
     workers: Vec<(Sender<Command>, JoinHandle<()>)>,
     ended: Receiver<Result<(), BrokerError>>,
     learner: (Sender<()>, JoinHandle<()>),
+    /// Ends when a signal asks to stop.
+    signal: tokio::task::JoinHandle<()>,
     runtime: Runtime,
 }
 
@@ -120,6 +122,7 @@ impl Daemon {
             .name("learner".into())
             .spawn(move || learner.run())?;
         let learner = (stop_learner, thread);
+        let signal = runtime.spawn(stop_signal());
         Ok(Daemon {
             config,
             metrics,
@@ -128,6 +131,7 @@ impl Daemon {
             workers,
             ended,
             learner,
+            signal,
             runtime,
         })
     }
@@ -138,14 +142,16 @@ impl Daemon {
     /// The worker's error.
     pub fn wait_for_signal(&self) -> Result<(), DaemonError> {
         const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-        let signal = self.runtime.spawn(stop_signal());
-        loop {
+        while !self.stop_requested() {
             self.check()?;
-            if signal.is_finished() {
-                return Ok(());
-            }
             std::thread::sleep(LOOK_INTERVAL);
         }
+        Ok(())
+    }
+
+    /// Tells whether a signal has asked to stop.
+    pub fn stop_requested(&self) -> bool {
+        self.signal.is_finished()
     }
 
     /// Looks whether everything still runs.

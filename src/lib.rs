@@ -2,6 +2,7 @@
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod demo;
 pub mod http;
 pub mod inject;
 pub mod kafka;

@@ -1,0 +1,245 @@
+//! The stage: embedded broker, daemon, sender and listener of one demo.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::listener::{Heard, Listener};
+use super::scenario::Scenario;
+use super::scoreboard::{Raised, Scoreboard};
+use super::sender::Sender;
+use crate::config::Config;
+use crate::daemon::{Daemon, DaemonError, DaemonOptions};
+use crate::kafka::client::BrokerError;
+use crate::kafka::embedded::EmbeddedBroker;
+use crate::pipeline::detector::Outcome;
+use crate::status::TrainingStatus;
+
+/// Longest wait for one step of the demo before something is taken to be wrong.
+const STEP_TIMEOUT: Duration = Duration::from_secs(180);
+/// Pause between two looks at the daemon.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// Ticks between two looks at alerts and progress.
+const LOOK_TICKS: usize = 256;
+
+/// What the demo tells while it runs.
+pub enum News<'a> {
+    /// Ticks to learn from are in the topic, and the daemon has been started.
+    Started {
+        /// Address of the broker.
+        brokers: &'a str,
+        /// Address of the endpoints.
+        http: Option<std::net::SocketAddr>,
+    },
+    /// The first model is being trained.
+    Training(&'a TrainingStatus),
+    /// Ticks have been sent.
+    Streamed {
+        /// Share of all (0–1).
+        share: f64,
+    },
+    /// An alert has been published.
+    Alert(&'a Heard),
+}
+
+/// Why a demo cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The embedded broker.
+    #[error("embedded broker: {0}")]
+    Embedded(#[from] rdkafka::error::KafkaError),
+    /// Kafka.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The daemon.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// A step takes too long.
+    #[error("{0} took more than {limit} s", limit = STEP_TIMEOUT.as_secs())]
+    TimedOut(&'static str),
+}
+
+/// Everything that a demo needs, running.
+pub struct Stage {
+    // Dropped last: the others speak to it.
+    daemon: Daemon,
+    sender: Sender,
+    listener: Listener,
+    raised: Vec<Raised>,
+    /// Revisions heard.
+    heard: u64,
+    model_versions: BTreeSet<u32>,
+    _broker: EmbeddedBroker,
+}
+
+impl Stage {
+    /// Starts the broker, sends the clean ticks, starts the daemon, and waits for its first model.
+    ///
+    /// # Errors
+    /// [`StageError`].
+    pub fn start(
+        mut config: Config,
+        options: &DaemonOptions,
+        scenario: &Scenario,
+        news: &mut dyn FnMut(News<'_>),
+    ) -> Result<Self, StageError> {
+        let partitions = scenario.feeds.len();
+        let ticks_topic = config.input.topics[0].clone();
+        let broker = EmbeddedBroker::start(&[
+            (&ticks_topic, partitions as i32),
+            (&config.output.alerts_topic, 1),
+            (&config.output.dead_letters_topic, 1),
+        ])?;
+        config.kafka.brokers = broker.brokers();
+        let listener = Listener::new(&config.kafka, &config.output.alerts_topic, 1)?;
+        let mut sender = Sender::new(&config.kafka, &ticks_topic, partitions)?;
+        for (feed, index) in scenario.merged(|feed| 0..feed.clean) {
+            sender.send(scenario, feed, index)?;
+        }
+        sender.flush()?;
+        let daemon = Daemon::start(config, options)?;
+        news(News::Started {
+            brokers: &broker.brokers(),
+            http: daemon.address,
+        });
+        let stage = Stage {
+            daemon,
+            sender,
+            listener,
+            raised: Vec::new(),
+            heard: 0,
+            model_versions: BTreeSet::new(),
+            _broker: broker,
+        };
+        stage.wait_for_model(news)?;
+        Ok(stage)
+    }
+
+    fn wait_for_model(&self, news: &mut dyn FnMut(News<'_>)) -> Result<(), StageError> {
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        while self.daemon.metrics.model_version.get() == 0 {
+            self.daemon.check()?;
+            news(News::Training(&self.daemon.status.training().clone()));
+            if Instant::now() >= deadline {
+                return Err(StageError::TimedOut("the first training"));
+            }
+            std::thread::sleep(LOOK_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Streams the rest of the scenario, waits until all of it is committed and every alert is heard, and judges.
+    ///
+    /// # Errors
+    /// [`StageError`].
+    pub fn play(&mut self, scenario: &Scenario, news: &mut dyn FnMut(News<'_>)) -> Result<Scoreboard, StageError> {
+        let started = Instant::now();
+        self.stream(scenario, news)?;
+        self.finish(news)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let mut board = Scoreboard::new(&scenario.feeds, &self.raised);
+        board.ticks_per_sec = board.ticks as f64 / seconds;
+        board.model_versions = self.model_versions.iter().copied().collect();
+        board.unaccounted = self.sender.total() - self.accounted();
+        Ok(board)
+    }
+
+    /// Sends the rest of the scenario, as fast as the daemon commits; ends early when a signal asks to stop.
+    ///
+    /// # Errors
+    /// [`StageError`].
+    pub fn stream(&mut self, scenario: &Scenario, news: &mut dyn FnMut(News<'_>)) -> Result<(), StageError> {
+        let order = scenario.merged(|feed| feed.clean..feed.ticks.len());
+        for (count, (feed, index)) in order.iter().enumerate() {
+            self.wait_for_room(*feed, news)?;
+            self.sender.send(scenario, *feed, *index)?;
+            if count % LOOK_TICKS == 0 {
+                news(News::Streamed {
+                    share: count as f64 / order.len() as f64,
+                });
+                self.hear(Duration::ZERO, news);
+                if self.daemon.stop_requested() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_room(&mut self, feed: usize, news: &mut dyn FnMut(News<'_>)) -> Result<(), StageError> {
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        while !self.sender.has_room(feed)? {
+            self.daemon.check()?;
+            self.hear(LOOK_PAUSE, news);
+            if Instant::now() >= deadline {
+                return Err(StageError::TimedOut("scoring what was sent"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all ticks are committed and all alerts are heard.
+    fn finish(&mut self, news: &mut dyn FnMut(News<'_>)) -> Result<(), StageError> {
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        if !self.sender.wait_for_commits(deadline, || {})? {
+            return Err(StageError::TimedOut("committing what was sent"));
+        }
+        while self.heard < self.published() {
+            self.daemon.check()?;
+            self.hear(LOOK_PAUSE, news);
+            if Instant::now() >= deadline {
+                return Err(StageError::TimedOut("hearing the alerts"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the alerts that are there, waiting at most `timeout` for the first.
+    fn hear(&mut self, mut timeout: Duration, news: &mut dyn FnMut(News<'_>)) {
+        while let Some(heard) = self.listener.next(timeout) {
+            timeout = Duration::ZERO;
+            self.heard += 1;
+            self.model_versions.extend(heard.model_version);
+            let place = (heard.latest.partition, heard.latest.offset);
+            if let (Some((feed, tick)), true) = (self.sender.tick_at(place), heard.state != "resolved") {
+                self.raised.push(Raised {
+                    feed,
+                    tick,
+                    opened: heard.state == "opened",
+                });
+            }
+            news(News::Alert(&heard));
+        }
+    }
+
+    /// Counts the alert revisions that the daemon has published.
+    fn published(&self) -> u64 {
+        use prometheus::core::Collector;
+        let families = self.daemon.metrics.alerts.collect();
+        let counters = families.iter().flat_map(|family| family.get_metric());
+        counters.map(|metric| metric.get_counter().get_value() as u64).sum()
+    }
+
+    /// Counts the records that the daemon has accounted for; −1 more when its two counts differ.
+    fn accounted(&self) -> i64 {
+        let metrics = &self.daemon.metrics;
+        let by_outcome: u64 = Outcome::ALL
+            .iter()
+            .map(|outcome| metrics.records.with_label_values(&[outcome.name()]).get())
+            .sum();
+        let polled = metrics.records_in.get();
+        by_outcome as i64 - i64::from(polled != by_outcome)
+    }
+
+    /// Gives the daemon.
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// Stops the daemon.
+    ///
+    /// # Errors
+    /// When it does not drain.
+    pub fn stop(self) -> Result<(), DaemonError> {
+        self.daemon.stop()
+    }
+}
