@@ -196,7 +196,7 @@ fn numbers_of(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, ArtifactErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::calibration::Calibration;
+    use crate::pipeline::calibration::{Calibration, RowErrors};
     use crate::pipeline::feature::FEATURES;
     use crate::pipeline::scaler::InputTransform;
 
@@ -208,8 +208,9 @@ mod tests {
             lookback: 4,
             decoded_rows: 4,
         };
-        let errors: Vec<_> = (0..300).map(|i| [(i % 17) as f32 / 17.0; FEATURES]).collect();
-        let pooled = Arc::new(Calibration::fit(InputTransform::fit(&errors), &errors));
+        let rows: Vec<_> = (0..300).map(|i| [(i % 17) as f32 / 17.0; FEATURES]).collect();
+        let errors: Vec<_> = rows.iter().map(|row| RowErrors::new(row, &[0.0; FEATURES])).collect();
+        let pooled = Arc::new(Calibration::fit(InputTransform::fit(&rows), &errors));
         Artifact {
             version: ModelVersion(3),
             weights: Weights::seeded(spec, 5),

@@ -1,8 +1,10 @@
-//! Calibration: what a model's errors mean on one instrument.
+//! Calibration: what a row and a model's errors on it mean on one instrument.
 //!
-//! The newest tick's error of each feature becomes a surprise by that feature's own tail; the mean of the three most
-//! surprising features is calibrated once more by a tail of its own, so that one threshold serves all instruments. (A
-//! mean over all features and the whole window divides one bad tick by everything that is well.) Knows no model.
+//! Two arms see the newest tick alone: the reconstruction arm its decoder error per feature, the pointwise arm the
+//! features themselves. Each value becomes a surprise by a tail of its own; an arm's statistic is the mean of its three
+//! most surprising features, since a mean over all features and the whole window divides one bad tick by everything that
+//! is well. The mean of both statistics is calibrated once more, so that one threshold serves all instruments. Knows no
+//! model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,20 +13,22 @@ use serde::{Deserialize, Serialize};
 
 use super::feature::FEATURES;
 use super::scaler::{InputRow, InputTransform};
-use super::tail::{ShapeBounds, Tail};
+use super::tail::{Tail, TailBounds};
 
-/// Features whose surprises make the score.
+/// Features whose surprises make an arm's statistic.
 pub const TOP: usize = 3;
 
-/// What errors mean on one instrument, or on an instrument of which nothing is known yet.
+/// What a row means on one instrument, or on an instrument of which nothing is known yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     /// Feature row → model input.
     pub transform: InputTransform,
-    /// Tail of each feature's absolute error on the newest row, in model input units.
-    pub features: Vec<Tail>,
-    /// Tail of the mean of the [`TOP`] surprises.
+    /// Tail of each feature's absolute decoder error on the newest row, in model input units.
+    pub reconstruction: Vec<Tail>,
+    /// Tail of each feature's distance from its centre, in model input units.
+    pub pointwise: Vec<Tail>,
+    /// Tail of the mean of both arms' statistics.
     pub fused: Tail,
 }
 
@@ -55,103 +59,182 @@ impl Calibrations {
     }
 }
 
-/// How surprising one row was, and what made it so.
+/// One row as the arms see it, in model input units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowErrors {
+    /// The row itself.
+    pub input: InputRow,
+    /// Absolute difference from its reconstruction.
+    pub errors: InputRow,
+}
+
+impl RowErrors {
+    /// Compares a row with its reconstruction.
+    pub fn new(input: &InputRow, expected: &InputRow) -> Self {
+        RowErrors {
+            input: *input,
+            errors: std::array::from_fn(|feature| (input[feature] - expected[feature]).abs()),
+        }
+    }
+}
+
+/// How surprising one row is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Surprise {
     /// −log₁₀ of the tick's p-value (0–12).
     pub score: f32,
-    /// The [`TOP`] most surprising features, most surprising first, each with its share of the score; the shares sum to 1.
-    pub top: [(usize, f32); TOP],
+    /// The reconstruction arm's most surprising features, most surprising first.
+    reconstruction: Top,
+    /// The pointwise arm's.
+    pointwise: Top,
 }
 
-impl Calibration {
-    /// Fits the tails to errors of one instrument's held-back rows.
-    ///
-    /// `errors`: `(N, F)` absolute errors on the newest row.
-    pub fn fit(transform: InputTransform, errors: &[InputRow]) -> Self {
-        let mut column = Vec::with_capacity(errors.len());
-        let features = (0..FEATURES)
-            .map(|feature| {
-                column.clear();
-                column.extend(errors.iter().map(|row| row[feature]));
-                Tail::fit(&mut column, ShapeBounds::FEATURE)
-            })
-            .collect();
-        let mut calibration = Calibration {
-            transform,
-            features,
-            fused: Tail::fit(&mut [], ShapeBounds::FUSED),
-        };
-        let mut statistics: Vec<f32> = errors.iter().map(|row| calibration.statistic(row).0).collect();
-        calibration.fused = Tail::fit(&mut statistics, ShapeBounds::FUSED);
-        calibration
+impl Surprise {
+    /// Tells whether the reconstruction arm is at least as surprised as the pointwise one.
+    pub fn is_reconstruction(&self) -> bool {
+        self.reconstruction.mean() >= self.pointwise.mean()
     }
 
-    fn is_valid(&self) -> bool {
-        self.transform.is_valid()
-            && self.features.len() == FEATURES
-            && self.features.iter().all(Tail::is_valid)
-            && self.fused.is_valid()
-    }
-
-    /// Gives the surprise of one row of absolute errors.
-    pub fn surprise(&self, errors: &InputRow) -> Surprise {
-        let (statistic, top) = self.statistic(errors);
-        let total: f32 = top.iter().map(|(_, surprise)| surprise).sum();
-        let share = |surprise: f32| {
-            if total > 0.0 {
-                surprise / total
-            } else {
-                1.0 / TOP as f32
+    /// Gives the features behind the score, the largest share first; the shares sum to 1.
+    pub fn shares(&self) -> Vec<(usize, f32)> {
+        let mut shares: Vec<(usize, f32)> = Vec::with_capacity(2 * TOP);
+        for (feature, surprise) in self.reconstruction.0.into_iter().chain(self.pointwise.0) {
+            match shares.iter_mut().find(|(known, _)| *known == feature) {
+                Some((_, sum)) => *sum += surprise,
+                None => shares.push((feature, surprise)),
             }
-        };
-        Surprise {
-            score: self.fused.surprise(statistic),
-            top: top.map(|(feature, surprise)| (feature, share(surprise))),
         }
+        shares.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let (total, count) = (shares.iter().map(|(_, sum)| sum).sum::<f32>(), shares.len() as f32);
+        shares
+            .iter_mut()
+            .for_each(|(_, sum)| *sum = if total > 0.0 { *sum / total } else { 1.0 / count });
+        shares
     }
+}
 
-    /// Gives the mean of the most surprising features and these features, most surprising first.
-    fn statistic(&self, errors: &InputRow) -> (f32, [(usize, f32); TOP]) {
+/// An arm's most surprising features, most surprising first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Top([(usize, f32); TOP]);
+
+impl Top {
+    fn of(tails: &[Tail], values: &InputRow) -> Self {
+        // Below any surprise, so that the first features take the places.
         let mut top = [(0, -1.0); TOP];
-        for (feature, (tail, error)) in self.features.iter().zip(errors).enumerate() {
-            let surprise = tail.surprise(*error);
+        for (feature, (tail, value)) in tails.iter().zip(values).enumerate() {
+            let surprise = tail.surprise(value.abs());
             if surprise > top[TOP - 1].1 {
                 let place = top.partition_point(|(_, known)| *known >= surprise);
                 top.copy_within(place..TOP - 1, place + 1);
                 top[place] = (feature, surprise);
             }
         }
-        (top.iter().map(|(_, surprise)| surprise).sum::<f32>() / TOP as f32, top)
+        Top(top)
     }
+
+    fn mean(&self) -> f32 {
+        self.0.iter().map(|(_, surprise)| surprise).sum::<f32>() / TOP as f32
+    }
+}
+
+impl Calibration {
+    /// Fits the tails to held-back rows of one instrument.
+    pub fn fit(transform: InputTransform, rows: &[RowErrors]) -> Self {
+        let mut column = Vec::with_capacity(rows.len());
+        let mut tails = |of: fn(&RowErrors) -> &InputRow| -> Vec<Tail> {
+            (0..FEATURES)
+                .map(|feature| {
+                    column.clear();
+                    column.extend(rows.iter().map(|row| of(row)[feature].abs()));
+                    Tail::fit(&mut column, TailBounds::FEATURE)
+                })
+                .collect()
+        };
+        let reconstruction = tails(|row| &row.errors);
+        let pointwise = tails(|row| &row.input);
+        let fused = Tail::fit(&mut [], TailBounds::FUSED);
+        let mut calibration = Calibration {
+            transform,
+            reconstruction,
+            pointwise,
+            fused,
+        };
+        let statistic = |row| {
+            let (reconstruction, pointwise) = calibration.tops(row);
+            statistic(&reconstruction, &pointwise)
+        };
+        let mut statistics: Vec<f32> = rows.iter().map(statistic).collect();
+        calibration.fused = Tail::fit(&mut statistics, TailBounds::FUSED);
+        calibration
+    }
+
+    fn is_valid(&self) -> bool {
+        let are_valid = |tails: &[Tail]| tails.len() == FEATURES && tails.iter().all(Tail::is_valid);
+        self.transform.is_valid()
+            && are_valid(&self.reconstruction)
+            && are_valid(&self.pointwise)
+            && self.fused.is_valid()
+    }
+
+    /// Gives the surprise of one row.
+    pub fn surprise(&self, row: &RowErrors) -> Surprise {
+        let (reconstruction, pointwise) = self.tops(row);
+        let score = self.fused.surprise(statistic(&reconstruction, &pointwise));
+        Surprise {
+            score,
+            reconstruction,
+            pointwise,
+        }
+    }
+
+    fn tops(&self, row: &RowErrors) -> (Top, Top) {
+        (
+            Top::of(&self.reconstruction, &row.errors),
+            Top::of(&self.pointwise, &row.input),
+        )
+    }
+}
+
+/// Averaging beat either arm alone and the larger of both (event average precision on nine feeds: 0.72 against 0.70,
+/// 0.68 and 0.70).
+fn statistic(reconstruction: &Top, pointwise: &Top) -> f32 {
+    0.5 * (reconstruction.mean() + pointwise.mean())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn errors(n: usize) -> Vec<InputRow> {
+    fn rows(n: usize) -> Vec<RowErrors> {
+        let row = |i: usize| std::array::from_fn(|feature| ((i * (feature + 3) * 7919) % 1009) as f32 / 1009.0);
         (0..n)
-            .map(|i| std::array::from_fn(|feature| ((i * (feature + 3) * 7919) % 1009) as f32 / 1009.0))
+            .map(|i| RowErrors {
+                input: row(i),
+                errors: row(i + 1),
+            })
             .collect()
     }
 
     #[test]
     fn odd_features_are_named_and_shares_sum_to_one() {
-        let calibration = Calibration::fit(InputTransform::fit(&[]), &errors(2000));
-        let mut row = [0.5; FEATURES];
-        row[7] = 50.0;
-        row[3] = 5.0;
+        let calibration = Calibration::fit(InputTransform::fit(&[]), &rows(2000));
+        let mut row = RowErrors {
+            input: [0.5; FEATURES],
+            errors: [0.5; FEATURES],
+        };
+        row.errors[7] = 50.0;
+        row.input[3] = -5.0;
         let surprise = calibration.surprise(&row);
-        assert_eq!((surprise.top[0].0, surprise.top[1].0), (7, 3));
-        assert!((surprise.top.iter().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 1e-6);
-        assert!(surprise.score > 2.0);
+        let shares = surprise.shares();
+        assert_eq!((shares[0].0, shares[1].0), (7, 3));
+        assert!((shares.iter().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!(surprise.score > 2.0 && surprise.is_reconstruction());
     }
 
     #[test]
     fn calibrated_scores_exceed_two_decades_about_once_in_a_hundred() {
-        let calibration = Calibration::fit(InputTransform::fit(&[]), &errors(5000));
-        let high = errors(5000)
+        let calibration = Calibration::fit(InputTransform::fit(&[]), &rows(5000));
+        let high = rows(5000)
             .iter()
             .filter(|row| calibration.surprise(row).score >= 2.0)
             .count();

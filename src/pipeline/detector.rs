@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::{Alert, AlertConfig, AlertKind, Arm, Cause, FeatureShare, Observation};
 use super::batch::Batch;
-use super::calibration::{Calibration, Surprise};
+use super::calibration::{Calibration, RowErrors, Surprise};
 use super::decode::{DecodeConfig, Decoder, TickError};
-use super::feature::{FEATURES, FeatureRow};
+use super::feature::FeatureRow;
 use super::guard::{Finding, Guard, GuardConfig};
 use super::instrument::Instrument;
 use super::position::{NextOffset, Position, TopicPartition};
@@ -421,7 +421,10 @@ impl Detector {
         pending.verdict.guard = pending.finding.map(|finding| finding.guard);
         let (arm, kind) = match pending.finding {
             Some(finding) if guard_score >= model_score => (Arm::Guard, AlertKind::Guard(finding.guard)),
-            _ => (Arm::Reconstruction, AlertKind::Anomaly),
+            _ => (
+                evidence.as_ref().map_or(Arm::Pointwise, RowEvidence::arm),
+                AlertKind::Anomaly,
+            ),
         };
         let seen = Observation {
             cause: pending.cause,
@@ -484,26 +487,31 @@ impl<'a> RowEvidence<'a> {
     fn new(calibration: &'a Calibration, batch: &'a Batch, index: usize) -> Option<Self> {
         let expected = batch.evidence.reconstruction_of(index)?;
         let (raw, input) = batch.newest(index)?;
-        let mut errors = [0.0; FEATURES];
-        for ((error, seen), expected) in errors.iter_mut().zip(input).zip(expected) {
-            *error = (seen - expected).abs();
-        }
+        let surprise = calibration.surprise(&RowErrors::new(input, expected));
         Some(RowEvidence {
             calibration,
-            surprise: calibration.surprise(&errors),
+            surprise,
             expected,
             raw,
         })
     }
 
+    fn arm(&self) -> Arm {
+        if self.surprise.is_reconstruction() {
+            Arm::Reconstruction
+        } else {
+            Arm::Pointwise
+        }
+    }
+
     fn shares(&self) -> Vec<FeatureShare> {
-        let share = |&(feature, share): &(usize, f32)| FeatureShare {
+        let share = |(feature, share): (usize, f32)| FeatureShare {
             feature,
             share,
             observed: self.raw[feature],
             expected: Some(self.calibration.transform.invert(feature, self.expected[feature])),
         };
-        self.surprise.top.iter().map(share).collect()
+        self.surprise.shares().into_iter().map(share).collect()
     }
 }
 

@@ -19,8 +19,8 @@ pub struct InputTransform {
 }
 
 impl InputTransform {
-    /// A feature that hardly varies is not blown up beyond this many times: the noise floor of the input.
-    const SCALE_MIN: f32 = 1e-2;
+    /// Smallest scale, in a feature's own unit (σ, logarithms, shares): a feature that hardly varies is not blown up.
+    const SCALE_MIN: f32 = 0.2;
 
     /// Fits centre and scale to rows of one instrument: the median, and the larger of 1.48 times the median absolute
     /// deviation and the standard deviation of the middle 98 %. Without rows it changes nothing.

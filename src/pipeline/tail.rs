@@ -10,23 +10,37 @@ use serde::{Deserialize, Serialize};
 const TAIL_PROBABILITY: f64 = 0.02;
 /// Knots of the body, evenly spaced in surprise from 0 to −log₁₀ of [`TAIL_PROBABILITY`].
 const KNOTS: usize = 18;
+/// Fewest values above the threshold that a tail is fitted to: fewer say nothing of its shape (a feature that was nearly
+/// constant).
+const EXCESSES_MIN: usize = 30;
 /// No probability is believed to be smaller than 10 to the minus this: far beyond what any sample can tell.
 pub const SURPRISE_MAX: f32 = 12.0;
 
-/// Bounds of the tail's shape ξ; a lower bound above 0 keeps deep tails from being too sure.
+/// Bounds of a fitted tail.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ShapeBounds {
-    /// Smallest ξ.
+pub struct TailBounds {
+    /// Smallest shape ξ; above 0, it keeps deep tails from being too sure.
     pub min: f64,
-    /// Largest ξ (< 1, so that the mean exceedance exists).
+    /// Largest shape ξ (< 1, so that the mean exceedance exists).
     pub max: f64,
+    /// Smallest scale, in the statistic's unit: the noise floor, so that a constant past never makes a tiny change
+    /// critical.
+    pub scale_min: f64,
 }
 
-impl ShapeBounds {
-    /// Bounds for the error of one feature (measured on nine feeds: 0.2 to 0.8).
-    pub const FEATURE: ShapeBounds = ShapeBounds { min: 0.2, max: 0.8 };
+impl TailBounds {
+    /// Bounds for one feature (shape measured on nine feeds: 0.2 to 0.8; a tenth of a model input unit is noise).
+    pub const FEATURE: TailBounds = TailBounds {
+        min: 0.2,
+        max: 0.8,
+        scale_min: 0.1,
+    };
     /// Bounds for the statistic joined over features (measured on nine feeds: 0.1 to 0.6).
-    pub const FUSED: ShapeBounds = ShapeBounds { min: 0.1, max: 0.6 };
+    pub const FUSED: TailBounds = TailBounds {
+        min: 0.1,
+        max: 0.6,
+        scale_min: 0.1,
+    };
 }
 
 /// How rarely a statistic gets this high.
@@ -37,40 +51,41 @@ pub struct Tail {
     knots: Vec<f32>,
     /// Shape ξ of the generalised Pareto tail.
     shape: f32,
-    /// Scale of the tail, in the statistic's unit; 0 when the sample had no tail at all.
+    /// Scale of the tail, in the statistic's unit; 0 when the sample says too little of a tail.
     scale: f32,
-    /// Size of the sample.
-    samples: u32,
+    /// Surprise of any value above the body where the sample says too little of a tail: one more than it has seen.
+    rare: f32,
 }
 
 impl Tail {
-    /// Fits body and tail to a sample; sorts it. An empty sample makes a tail that is never surprised.
-    pub fn fit(sample: &mut [f32], bounds: ShapeBounds) -> Self {
+    /// Fits body and tail to a sample; sorts it. An empty sample makes a tail that is hardly ever surprised.
+    pub fn fit(sample: &mut [f32], bounds: TailBounds) -> Self {
+        let TailBounds { scale_min, .. } = bounds;
         sample.sort_unstable_by(f32::total_cmp);
-        let samples = sample.len() as u32;
-        if sample.is_empty() {
-            return Tail {
-                knots: vec![0.0; KNOTS],
-                shape: bounds.min as f32,
-                scale: 0.0,
-                samples,
-            };
-        }
-        let knots: Vec<f32> = (0..KNOTS)
-            .map(|knot| quantile(sample, knot_probability(knot)))
-            .collect();
+        let knots: Vec<f32> = match sample.is_empty() {
+            true => vec![0.0; KNOTS],
+            false => (0..KNOTS)
+                .map(|knot| quantile(sample, knot_probability(knot)))
+                .collect(),
+        };
         let threshold = knots[KNOTS - 1];
         let excesses: Vec<f64> = sample
             .iter()
             .filter(|value| **value > threshold)
             .map(|value| f64::from(value - threshold))
             .collect();
-        let (shape, scale) = fit_pareto(&excesses, bounds);
+        let share = (excesses.len() + 1) as f64 / (sample.len() + 1) as f64;
+        let (shape, scale) = match excesses.len() < EXCESSES_MIN {
+            true => (bounds.min, 0.0),
+            false => fit_pareto(&excesses, bounds),
+        };
+        let scale = if scale > 0.0 { scale.max(scale_min) } else { 0.0 };
+        let rare = (-libm::log10(share)).max(-libm::log10(TAIL_PROBABILITY));
         Tail {
             knots,
             shape: shape as f32,
             scale: scale as f32,
-            samples,
+            rare: rare as f32,
         }
     }
 
@@ -83,6 +98,7 @@ impl Tail {
             && self.shape >= 0.0
             && self.scale.is_finite()
             && self.scale >= 0.0
+            && (0.0..=SURPRISE_MAX).contains(&self.rare)
     }
 
     /// Gives −log₁₀ of the probability that a normal tick's statistic is at least `value` (0–12).
@@ -114,13 +130,10 @@ impl Tail {
     }
 
     fn tail_surprise(&self, excess: f32) -> f32 {
-        let at_threshold = -libm::log10(TAIL_PROBABILITY) as f32;
         if self.scale == 0.0 {
-            // Never seen in the sample: one in n, whatever the distance.
-            return libm::log10f(self.samples as f32 + 1.0)
-                .max(at_threshold)
-                .min(SURPRISE_MAX);
+            return self.rare;
         }
+        let at_threshold = -libm::log10(TAIL_PROBABILITY) as f32;
         let decades = libm::log10f(1.0 + self.shape * excess / self.scale) / self.shape;
         (at_threshold + decades).min(SURPRISE_MAX)
     }
@@ -143,7 +156,7 @@ fn quantile(sorted: &[f32], above: f64) -> f32 {
 
 /// Fits shape and scale of a generalised Pareto distribution to ascending excesses by probability-weighted moments
 /// (Hosking & Wallis 1987, eq. 3), then clips the shape and fits the scale to the mean excess again.
-fn fit_pareto(excesses: &[f64], bounds: ShapeBounds) -> (f64, f64) {
+fn fit_pareto(excesses: &[f64], bounds: TailBounds) -> (f64, f64) {
     if excesses.is_empty() {
         return (bounds.min, 0.0);
     }
@@ -176,7 +189,7 @@ mod tests {
 
     #[test]
     fn tail_of_a_known_distribution_is_found_again() {
-        let tail = Tail::fit(&mut pareto(20_000, 0.3), ShapeBounds::FEATURE);
+        let tail = Tail::fit(&mut pareto(20_000, 0.3), TailBounds::FEATURE);
         assert!((0.25..0.37).contains(&tail.shape), "{}", tail.shape);
         for decades in [0.5_f64, 1.0, 1.5, 3.0, 5.0] {
             let value = (libm::pow(10.0, 0.3 * decades) - 1.0) / 0.3;
@@ -187,7 +200,7 @@ mod tests {
 
     #[test]
     fn surprise_never_falls_and_stays_within_bounds() {
-        let tail = Tail::fit(&mut pareto(500, 0.5), ShapeBounds::FEATURE);
+        let tail = Tail::fit(&mut pareto(500, 0.5), TailBounds::FEATURE);
         let mut last = 0.0;
         for i in 0..5000 {
             let surprise = tail.surprise(-1.0 + 0.02 * i as f32);
@@ -199,12 +212,9 @@ mod tests {
 
     #[test]
     fn constant_sample_is_surprised_by_one_in_n_at_most() {
-        let tail = Tail::fit(&mut [0.0; 999], ShapeBounds::FEATURE);
+        let tail = Tail::fit(&mut [0.0; 999], TailBounds::FEATURE);
         assert_eq!(tail.surprise(0.0), 0.0);
         assert!((tail.surprise(1e-6) - 3.0).abs() < 1e-6);
-        assert_eq!(
-            Tail::fit(&mut [], ShapeBounds::FUSED).surprise(1.0),
-            -libm::log10f(0.02)
-        );
+        assert_eq!(Tail::fit(&mut [], TailBounds::FUSED).surprise(1.0), -libm::log10f(0.02));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::dataset::Chunk;
-use crate::pipeline::calibration::Calibration;
+use crate::pipeline::calibration::{Calibration, RowErrors};
 use crate::pipeline::feature::{FEATURES, FeatureRow};
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
@@ -13,8 +13,8 @@ const BATCH: usize = 256;
 
 /// What a model makes of consecutive rows.
 pub struct Scored {
-    /// `(N, F)` absolute errors on each row, in model input units.
-    pub errors: Vec<InputRow>,
+    /// Each row and the errors on it.
+    pub rows: Vec<RowErrors>,
     /// `(N, F)` each row as it was rebuilt, in model input units.
     pub expected: Vec<InputRow>,
 }
@@ -29,7 +29,7 @@ pub fn score_rows(
     let lookback = scorer.lookback();
     let first = range.start.max(lookback - 1);
     let mut scored = Scored {
-        errors: Vec::new(),
+        rows: Vec::new(),
         expected: Vec::new(),
     };
     if first >= range.end {
@@ -56,9 +56,7 @@ pub fn score_rows(
                 continue;
             };
             let seen = &window[lookback - 1];
-            scored
-                .errors
-                .push(std::array::from_fn(|feature| (seen[feature] - expected[feature]).abs()));
+            scored.rows.push(RowErrors::new(seen, expected));
             scored.expected.push(*expected);
         }
     }
@@ -78,18 +76,18 @@ pub fn calibrate(
     pooled_transform: InputTransform,
     held_back: impl Fn(&Chunk) -> std::ops::Range<usize>,
 ) -> (Vec<Arc<Calibration>>, Arc<Calibration>) {
-    let mut pooled_errors: Vec<InputRow> = Vec::new();
+    let mut pooled_rows: Vec<RowErrors> = Vec::new();
     let own = chunks
         .iter()
         .zip(transforms)
         .map(|(chunk, transform)| {
-            let errors = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).errors;
-            let step = errors.len().div_ceil(POOLED_ROWS).max(1);
-            pooled_errors.extend(errors.iter().step_by(step));
-            Arc::new(Calibration::fit(transform.clone(), &errors))
+            let rows = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).rows;
+            let step = rows.len().div_ceil(POOLED_ROWS).max(1);
+            pooled_rows.extend(rows.iter().step_by(step));
+            Arc::new(Calibration::fit(transform.clone(), &rows))
         })
         .collect();
-    (own, Arc::new(Calibration::fit(pooled_transform, &pooled_errors)))
+    (own, Arc::new(Calibration::fit(pooled_transform, &pooled_rows)))
 }
 
 /// Fits the transform of an instrument that nobody knows yet to rows of all, each instrument with the same weight.

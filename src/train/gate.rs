@@ -165,11 +165,11 @@ fn figures(model: &Model, clean: &[Chunk], faulty: &[Chunk], threshold: f32) -> 
         let rows = gate_rows(chunk.rows.len());
         let common = InputTransform::fit(&chunk.rows[rows.clone()]);
         let found = score_rows(&*model.scorer, &calibration.transform, &chunk.rows, rows.clone());
-        let skipped = rows.len() - found.errors.len();
-        for (index, (errors, expected)) in found.errors.iter().zip(&found.expected).enumerate() {
+        let skipped = rows.len() - found.rows.len();
+        for (index, (row_errors, expected)) in found.rows.iter().zip(&found.expected).enumerate() {
             let raw = &chunk.rows[rows.start + skipped + index];
             error += common_error(&common, &calibration.transform, raw, expected);
-            alarms += f64::from(u8::from(calibration.surprise(errors).score >= threshold));
+            alarms += f64::from(u8::from(calibration.surprise(row_errors).score >= threshold));
             scored += 1.0;
         }
     }
@@ -207,7 +207,7 @@ fn recalled(model: &Model, chunk: &Chunk, threshold: f32) -> (u32, u32) {
     let first = model.scorer.lookback() - 1;
     let scored = score_rows(&*model.scorer, &calibration.transform, &chunk.rows, 0..chunk.rows.len());
     let is_found = |label: &&inject::Label| {
-        let errors = (label.start..=label.end).filter_map(|row| scored.errors.get(row.checked_sub(first)?));
+        let errors = (label.start..=label.end).filter_map(|row| scored.rows.get(row.checked_sub(first)?));
         errors
             .into_iter()
             .any(|errors| calibration.surprise(errors).score >= threshold)

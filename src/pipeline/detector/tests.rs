@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::pipeline::alert::AlertState;
-use crate::pipeline::calibration::Calibrations;
+use crate::pipeline::calibration::{Calibrations, RowErrors};
 use crate::pipeline::decode::{Format, JsonFields, TimeUnit};
+use crate::pipeline::feature::FEATURES;
 use crate::pipeline::position::{Offset, Partition, TopicIndex};
 use crate::pipeline::scaler::InputTransform;
 use crate::pipeline::score::{Evidence, Item, Scorer, Workspace};
@@ -27,7 +28,9 @@ impl Scorer for Zeros {
 }
 
 fn model(version: u32) -> Model {
-    let errors: Vec<_> = (0..2000).map(|i| [(i % 100) as f32 / 100.0; FEATURES]).collect();
+    let errors: Vec<_> = (0..2000)
+        .map(|i| RowErrors::new(&[(i % 100) as f32 / 100.0; FEATURES], &[0.0; FEATURES]))
+        .collect();
     let pooled = Arc::new(Calibration::fit(InputTransform::fit(&[]), &errors));
     let instruments = [("A".to_string(), Arc::clone(&pooled))].into();
     Model {
