@@ -1,18 +1,278 @@
-//! placeholder
-pub mod cli;
-pub mod config;
-pub mod daemon;
-pub mod demo;
-pub mod http;
+//! tapewatch watches feeds of market ticks in Kafka and says which ticks are not like the others.
+//!
+//! This text is the architecture: what the parts are, what each promises, and what it deliberately does not know. How
+//! to run the program stands in `README.md`.
+//!
+//! # Bird's eye
+//!
+//! ```text
+//!  scoring loop                 a Worker: one thread, one consumer, one producer, one Detector
+//!
+//!  input topics ─► Source ─► Record
+//!      ▲                       │
+//!      │          ┌────────────▼────────────── Detector: no clock, no I/O ──────────────────────────────┐
+//!      │          │ Decoder ─► Tick ─┬─► guards ─► Finding ──────────────────────────────────┐          │
+//!      │          │    │             └─► FeatureRow ─► Window ─► Batch ─► Scorer ─► Evidence ─┴► score  │
+//!      │          │    ▼                                                      Calibration ─┘     │      │
+//!      │          │ DeadLetter                                                     Alert ◄─ Episode     │
+//!      │          └────┬──────────────────────▲──────────────────────────────────────┬──────────────────┘
+//!      │               └──────────────────────│────────────────────────────► Sink ◄──┘
+//!    commit ◄── Ledger ◄── acknowledged ──────│────────────────────────────────┴─► alerts, dead letters
+//!                                             │
+//!                                             │ Model, between two batches
+//!  learning loop                              │                        the Learner: one low-priority thread
+//!                                             │
+//!  input topics ─► history ─► dataset ─► fit ─│► calibrate ─► challenger ─► gate ─► ModelStore (a folder)
+//!                                             │                              ▲          │
+//!                                             └───────── champion ───────────┴──────────┘
+//! ```
+//!
+//! A worker polls records, hands each to its [`Detector`](pipeline::detector::Detector), scores what is due as one
+//! batch, sends what comes out, and commits what is acknowledged. Workers, in one process or many, are members of one
+//! consumer group; Kafka shares the partitions out and moves them. The learner of the process that owns partition 0 of
+//! the first input topic trains; every learner follows the model store and hands newer models to its workers. There are
+//! two drivers of the same detector: the worker (live) and [`offline::driver::Driver`] (recorded ticks, virtual time).
+//!
+//! # Entry points: ten minutes
+//!
+//! 1. [`pipeline::detector`]: [`Input`](pipeline::detector::Input) and [`Effect`](pipeline::detector::Effect) say
+//!    everything that can happen; [`Detector::handle`](pipeline::detector::Detector::handle) is where it happens.
+//! 2. [`Worker::run`](worker::Worker::run): the loop around it, one method for each line.
+//! 3. [`kafka::ledger`]: why no offset is committed too early.
+//! 4. [`pipeline::score`]: the wall between the detector and the model.
+//! 5. [`Learner::run`](learner::Learner::run), then [`train::trainer::train`] and [`train::gate::compare`].
+//! 6. [`Daemon::start`](daemon::Daemon::start): how the threads are put together.
+//!
+//! # Code map
+//!
+//! ## [`pipeline`]: from bytes to decisions
+//!
+//! [`position`](pipeline::position), [`time`](pipeline::time) and [`tick`](pipeline::tick) are the vocabulary.
+//! [`decode`](pipeline::decode) makes ticks of bytes, [`guard`](pipeline::guard) checks them,
+//! [`feature`](pipeline::feature) makes a row of numbers of each with the running statistics of
+//! [`robust`](pipeline::robust), [`scaler`](pipeline::scaler) turns rows into model inputs,
+//! [`window`](pipeline::window) keeps both, [`batch`](pipeline::batch) gathers what is due,
+//! [`calibration`](pipeline::calibration) turns the model's errors into probabilities by [`tail`](pipeline::tail)s,
+//! [`alert`](pipeline::alert) gives alerts their life, and [`detector`](pipeline::detector) owns it all.
+//!
+//! - *Absent:* clocks, I/O, logging, threads, randomness, candle, rdkafka, tokio, and every other room of this crate.
+//!   Logarithms and exponentials come from `libm`, so that every machine gives the same bits.
+//! - *Invariant:* all state about an instrument has one owner, the detector's slot of it, and goes when the partition
+//!   of its first tick is revoked.
+//! - *Invariant:* a record ends in exactly one [`Outcome`](pipeline::detector::Outcome); bad input is data, not
+//!   failure.
+//! - *Invariant:* alerts are decided in the order in which records arrived, so they do not depend on how records were
+//!   cut into batches.
+//! - *Invariant:* instruments, rows per instrument, sequence numbers remembered and the length of names are bounded.
+//!
+//! ## [`inject`]: the catalogue of faults
+//!
+//! [`inject::apply`] puts [`Fault`](inject::Fault)s into copies of clean ticks and labels them. Gate, demo and tests
+//! use it.
+//!
+//! - *Absent:* detector, model, files, and the labels of any benchmark. Nothing outside the labels is changed.
+//! - *Invariant:* the same ticks, catalogue and seed give the same bits.
+//!
+//! ## [`model`]: the LSTM encoder-decoder
+//!
+//! [`spec`](model::spec) and [`weights`](model::weights) say what a model is, by PyTorch's names and in its layout;
+//! [`autoencoder`](model::autoencoder) is the reference on candle, with autograd; [`forward`](model::forward) is the
+//! plain pass that scores; [`artifact`](model::artifact) is a model as bytes.
+//!
+//! - *Absent:* Kafka, training, thresholds, time. candle does not score: its sums differ with the batch.
+//! - *Invariant:* a window's evidence is the same bits alone, in any batch, and with or without AVX2.
+//! - *Invariant:* the two implementations agree within 1e-5; an artifact that has been read has been checked. The one
+//!   `unsafe` block of the crate is in `forward`.
+//!
+//! ## [`train`]: from ticks to a model that may take over
+//!
+//! [`dataset`](train::dataset), [`fit`](train::fit), [`calibrate`](train::calibrate), [`gate`](train::gate), put
+//! together by [`trainer`](train::trainer).
+//!
+//! - *Absent:* Kafka, files, clocks (the stamp of a training is an argument), and a feature code of its own: rows come
+//!   from the code that scores.
+//! - *Invariant:* thresholds never come from rows that the weights were fitted to.
+//! - *Invariant:* the same ticks, configuration and seed give the same model on the same machine.
+//!
+//! ## [`kafka`]: clients
+//!
+//! [`client`](kafka::client) holds the settings, [`source`](kafka::source) reads, [`sink`](kafka::sink) writes,
+//! [`ledger`](kafka::ledger) knows what may be committed, [`history`](kafka::history) reads the recent past back,
+//! [`feeder`](kafka::feeder) writes ticks, [`alert_record`](kafka::alert_record) is an alert as others read it,
+//! [`embedded`](kafka::embedded) is librdkafka's mock cluster.
+//!
+//! - *Absent:* detectors, models and [`Config`](crate::config::Config) as a whole. No topic is ever created.
+//! - *Invariant:* callbacks run within `poll` on the owner's own thread; their mutexes are never contended.
+//! - *Invariant:* an offset is given out for commit only when every alert and dead letter up to it is acknowledged.
+//! - *Invariant:* secrets are read from files and never printed.
+//!
+//! ## The shell: [`worker`], [`learner`], [`daemon`]
+//!
+//! The worker performs what its detector decides; the learner keeps the model up to date; the daemon starts threads,
+//! waits for a signal, and stops them within a limit. Messages ([`Command`](worker::Command)) go from learner and
+//! daemon to the workers, and nothing goes back but status.
+//!
+//! - *Absent:* decisions about ticks. The worker reads the clock, the detector is told.
+//! - *Invariant:* the order is deliver, have acknowledged, commit; on revocation and on SIGTERM too, within
+//!   `worker.drain_secs`.
+//! - *Invariant:* a worker's error, or a panic of a worker or the learner, ends the process. There is no half-alive
+//!   daemon.
+//!
+//! ## What is seen from outside: [`status`], [`metrics`], [`http`], [`telemetry`]
+//!
+//! - *Absent:* influence on scoring. One thing is read back: the learner asks the status whether a worker of its
+//!   process owns partition 0.
+//! - *Invariant:* labels of metrics are bounded and never name an instrument; every metric stands in the README.
+//!
+//! ## [`store`] and [`config`]
+//!
+//! [`ModelStore`](store::ModelStore) is a folder with one file per version, whole or not there. The configuration is
+//! `config/default.toml` < file < environment, checked as a whole before anything starts.
+//!
+//! - *Absent:* from the store, locks: one process of the group trains. From the configuration, defaults in code.
+//!
+//! ## [`offline`]: recorded and synthetic ticks
+//!
+//! [`driver`](offline::driver) runs the detector in virtual time, [`backtest`](offline::backtest) fits and scores,
+//! [`evaluation`](offline::evaluation) judges against labels, [`market`](offline::market) makes a synthetic market,
+//! [`tick_files`](offline::tick_files) and [`replay`](offline::replay) read recordings.
+//!
+//! - *Absent:* Kafka and clocks. Labels reach the evaluation alone, never a fit.
+//!
+//! ## [`demo`] and [`cli`]
+//!
+//! The demo is the real daemon on the embedded broker, with a market whose faults are known; nothing in the daemon
+//! knows that it is a demo. The command line has one file per command, exit codes in one place, data on stdout, people
+//! on stderr.
+//!
+//! # Who may import whom
+//!
+//! A room imports those to its right and no others of this crate (`tests/suite/tidy.rs` holds the table):
+//!
+//! | room | imports |
+//! |---|---|
+//! | `pipeline` | – |
+//! | `inject` | `pipeline` |
+//! | `model` | `pipeline` |
+//! | `train` | `inject`, `model`, `pipeline` |
+//! | `kafka` | `pipeline` |
+//! | `config` | `kafka`, `pipeline`, `train` |
+//! | `telemetry` | `config` |
+//! | `metrics` | `pipeline` |
+//! | `status` | `pipeline` |
+//! | `http` | `metrics`, `status` |
+//! | `store` | `model`, `pipeline` |
+//! | `worker` | `config`, `kafka`, `metrics`, `pipeline`, `status` |
+//! | `learner` | `config`, `kafka`, `metrics`, `model`, `pipeline`, `status`, `store`, `train`, `worker` |
+//! | `daemon` | `config`, `http`, `kafka`, `learner`, `metrics`, `model`, `status`, `store`, `worker` |
+//! | `offline` | `config`, `inject`, `model`, `pipeline`, `train` |
+//! | `demo` | `config`, `daemon`, `inject`, `kafka`, `offline`, `pipeline`, `status` |
+//! | `cli` | `config`, `daemon`, `demo`, `kafka`, `offline`, `pipeline`, `status`, `store`, `telemetry`, `train` |
+//!
+//! And of the crates that are not ours: candle in `model` and `train` alone; rdkafka in `kafka`, `worker` and `demo`;
+//! tokio in `daemon` and `http`; axum in `http`; clap, anyhow and indicatif in `cli`. `pipeline`, `inject`, `model` and
+//! `train` do not log.
+//!
+//! # Walls
+//!
+//! Later work leans on these; a change that goes around one of them is a change of the architecture.
+//!
+//! - **[`Scorer`](pipeline::score::Scorer)** scores items of several instruments at once. An item is a
+//!   [`Context`](pipeline::score::Context) and one or more queued rows. The context is a `Window` (the rows before,
+//!   encoded anew) or `Carried` (the encoder's state, handed in and out). Today's one model uses `Window` and says so
+//!   by a `state_len` of 0.
+//! - **[`Evidence`](pipeline::score::Evidence)** has one optional list per arm. Reconstruction is filled today;
+//!   forecast and judge are empty, and the detector must go on working with any of them missing.
+//! - **Raw rows are kept** beside the inputs in [`Window`](pipeline::window::Window): a new model brings its own
+//!   transform, and what was computed under the old one means nothing.
+//! - **The [`Artifact`](model::artifact::Artifact)** is one safetensors byte string with a format number and named
+//!   sections (heads, features, spec, calibrations, provenance), read from `&[u8]`, so that one can be embedded or
+//!   sent.
+//! - **[`inject`] is a room**, not a part of the tests: what measures a detector live and what judges it offline are
+//!   the same faults.
+//! - **The gate answers with a [`Verdict`](train::gate::Verdict)**: named measures with a direction and a tolerance. A
+//!   new criterion is one more measure.
+//! - **The unit of a dataset is a [`Chunk`](train::dataset::Chunk)**: a consecutive stretch of one instrument's ticks
+//!   with labels, not a bag of windows.
+//!
+//! # Where it departs from the design
+//!
+//! What is smaller than planned, why, and what that costs.
+//!
+//! - **The model store is a folder**, not a compacted topic. A folder needs no rights on the cluster and can be looked
+//!   at, copied and cleaned with ordinary tools. The cost: processes on several hosts need a folder that all of them
+//!   see.
+//! - **There are no snapshots and no changelog.** They pay off only together with transactions. Until then a restart or
+//!   a rebalance starts every instrument cold at the committed offset: levels are learnt anew, a window must fill
+//!   before ticks are scored, and an alert that was open is never resolved. After a crash, a tick whose alert was not
+//!   yet acknowledged is read again, but by a cold window; so the alert itself can be missed.
+//! - **Delivery is at-least-once.** Ids and revisions are made of positions alone, so consumers can drop repeats.
+//!   Exactly once needs the snapshots first.
+//! - **The stride is fixed.** It does not widen under lag; lag grows and is shown. Widening must be written down with
+//!   its offset, or a replay would decide otherwise, and there is no changelog to write it in.
+//! - **Time ticks follow the wall clock**, not the records' stamps; one decision rests on them, the end of an alert
+//!   whose instrument is silent. Far behind the present, such an alert ends too early.
+//! - **One arm beside the guards: reconstruction.** Forecast, judge and pointwise tails have their place in the
+//!   evidence and no model that fills it. Carried state likewise.
+//! - **Four guards of the planned dozen**: crossed quote, locked quote, absurd price, time regress. A repeated sequence
+//!   number is an outcome, not a guard. Sequence gaps and silence are not looked for.
+//! - **Calibration is an instrument's own or the pooled one**, nothing in between, and it stands still between two
+//!   trainings.
+//! - **Training takes all recent ticks**, those within alerts and around halts too. The cost: the tails of an
+//!   instrument with a long incident grow wide, and it is blinder until the incident is history.
+//! - **Trainings are triggered by the interval alone**, not by drift or on request; there are no canaries, no grouped
+//!   alerts, no muted mode, no live page, and no `models` command.
+//! - **The kernel is one plain loop** with vectors over gates, compiled twice (with AVX2 and without), without fused
+//!   rounding. Training goes through candle.
+//!
+//! # Invariants, and the tests that hold them
+//!
+//! Unit tests stand beside the code, by name below; files are those of `tests/suite`.
+//!
+//! 1. The detector has no clock, no randomness, no I/O, no logging; the import table is true. *Held by* `tidy.rs`.
+//! 2. Same inputs and model, byte-equal effects; alerts and scores also however records are cut into batches. *Held by*
+//!    `alerts_do_not_depend_on_how_records_are_cut_into_batches`; `laws.rs`, `golden.rs`.
+//! 3. Every record ends in exactly one counted outcome; outcomes, polls and offsets agree. *Held by*
+//!    `every_record_has_exactly_one_outcome`; `laws.rs`, `mock_cluster.rs`, `demo.rs`.
+//! 4. Removing one instrument changes no bit of another's scores. *Held by*
+//!    `other_instruments_change_no_bit_of_a_score`, `evidence_is_the_same_bits_alone_in_a_batch_and_on_every_path`;
+//!    `laws.rs`.
+//! 5. No offset is committed before every alert and dead letter it covers is acknowledged. *Held by*
+//!    `offsets_wait_for_their_own_and_all_earlier_deliveries`, `commit_covers_everything_handed_in_and_comes_last`;
+//!    `mock_cluster.rs`.
+//! 6. A stop or a rebalance loses no record and no alert that was decided. (State is lost: see above.) *Held by*
+//!    `mock_cluster.rs`, `whole_line.rs`.
+//! 7. NaN and infinity never leave features or scores. *Held by* `surprise_never_falls_and_stays_within_bounds`,
+//!    `wrong_parameters_are_named`; `laws.rs`.
+//! 8. Every queue, map and window of the daemon has a cap. *Held by* `every_record_has_exactly_one_outcome`; `laws.rs`.
+//! 9. A swap changes weights, transform and tails together, between two batches. *Held by* `laws.rs`,
+//!    `mock_cluster.rs`.
+//! 10. A challenger takes over only if no measure is worse than its tolerance allows. *Held by* `gate.rs`.
+//! 11. What is published fits the schema; its examples do too. *Held by* `schema.rs`.
+//! 12. Exit codes and the configuration's errors are as documented; metrics and README name each other. *Held by*
+//!     `cli.rs`, `every_metric_is_in_the_readme_and_no_other`.
+
+// The pure core and what is computed on it.
 pub mod inject;
-pub mod kafka;
-pub mod learner;
-pub mod metrics;
 pub mod model;
-pub mod offline;
 pub mod pipeline;
+pub mod train;
+
+// The edges: Kafka, files, settings, and what is seen from outside.
+pub mod config;
+pub mod http;
+pub mod kafka;
+pub mod metrics;
 pub mod status;
 pub mod store;
 pub mod telemetry;
-pub mod train;
+
+// The daemon.
+pub mod daemon;
+pub mod learner;
 pub mod worker;
+
+// The same detector without a daemon, and everything at once.
+pub mod cli;
+pub mod demo;
+pub mod offline;
