@@ -159,10 +159,12 @@ impl Daemon {
     /// # Errors
     /// What ended a worker.
     pub fn check(&self) -> Result<(), DaemonError> {
+        // In this order: a worker says how it ended before its thread is finished.
+        let is_finished = self.workers.iter().any(|(_, thread)| thread.is_finished());
         if let Ok(result) = self.ended.try_recv() {
             result?;
         }
-        if self.workers.iter().any(|(_, thread)| thread.is_finished()) {
+        if is_finished {
             return Err(DaemonError::Panicked("a worker"));
         }
         if self.learner.1.is_finished() {

@@ -30,6 +30,9 @@ use crate::worker::Command;
 /// Niceness of the thread: the workers' ticks come first.
 const NICENESS: i32 = 10;
 
+/// Pause after a training that could not read its ticks.
+const RETRY_PAUSE: Duration = Duration::from_secs(30);
+
 /// What the learner shares with the rest of the process.
 pub struct LearnerContext {
     /// The configuration.
@@ -74,7 +77,12 @@ pub struct Learner {
     context: LearnerContext,
     stop: Receiver<()>,
     champion: Option<Artifact>,
+    /// Newest version of the store that has been looked at.
+    followed: Option<ModelVersion>,
+    /// When a model was last trained here or taken from the store.
     trained_at: Option<Instant>,
+    /// No training before this: the last one could not even read its ticks.
+    retry_at: Instant,
     /// Records that there were when too few ticks were found; trying again before there are more is of no use.
     too_few_records: u64,
     started_at: Instant,
@@ -84,13 +92,21 @@ pub struct Learner {
 impl Learner {
     /// Makes a learner with the model that the workers begin with; a message or the end of `stop` ends it.
     pub fn new(context: LearnerContext, stop: Receiver<()>, champion: Option<Artifact>, workers_wait: bool) -> Self {
+        let followed = context
+            .store
+            .versions()
+            .ok()
+            .and_then(|versions| versions.last().copied());
+        let now = Instant::now();
         Learner {
             context,
             stop,
             champion,
+            followed,
             trained_at: None,
+            retry_at: now,
             too_few_records: 0,
-            started_at: Instant::now(),
+            started_at: now,
             workers_wait,
         }
     }
@@ -102,8 +118,8 @@ impl Learner {
         if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
             tracing::debug!(%error, "cannot lower the learner's priority");
         }
-        if let Some(champion) = self.champion.clone() {
-            self.hand_out(&champion);
+        if let Some(champion) = self.champion.take() {
+            self.hand_out(champion);
         }
         let interval = Duration::from_secs(self.context.config.retrain.watch_interval_secs);
         // The first look comes soon, so that a first model is not awaited longer than it takes.
@@ -132,26 +148,29 @@ impl Learner {
             Ok(versions) => versions.last().copied(),
             Err(error) => return tracing::warn!(%error, "model store"),
         };
-        let known = self.champion.as_ref().map(|champion| champion.version);
-        let Some(newest) = newest.filter(|newest| Some(*newest) > known) else {
+        let Some(newest) = newest.filter(|newest| Some(*newest) > self.followed) else {
             return;
         };
+        self.followed = Some(newest);
         match self.context.store.load(newest) {
             Ok(artifact) => {
-                self.hand_out(&artifact);
-                self.champion = Some(artifact);
+                self.trained_at = Some(Instant::now());
+                self.hand_out(artifact);
             }
             Err(error) => tracing::warn!(%error, "cannot load the newest model"),
         }
     }
 
-    fn hand_out(&mut self, artifact: &Artifact) {
-        if artifact.weights.spec.lookback > self.context.config.detector.rows_kept {
+    /// Puts a model to work in all workers; one that looks back further than rows are kept would never score.
+    fn hand_out(&mut self, artifact: Artifact) {
+        let (lookback, rows_kept) = (artifact.weights.spec.lookback, self.context.config.detector.rows_kept);
+        if lookback > rows_kept {
+            let version = artifact.version.0;
             tracing::error!(
-                version = artifact.version.0,
-                lookback = artifact.weights.spec.lookback,
-                rows_kept = self.context.config.detector.rows_kept,
-                "model looks back further than rows are kept; raise detector.rows_kept"
+                version,
+                lookback,
+                rows_kept,
+                "model not used; raise detector.rows_kept to its lookback"
             );
             return;
         }
@@ -168,6 +187,7 @@ impl Learner {
                 .model_trained_timestamp_seconds
                 .set(stamp.as_second() as f64);
         }
+        self.champion = Some(artifact);
     }
 
     fn is_due(&self) -> bool {
@@ -180,7 +200,7 @@ impl Learner {
             // A model from the store: its age is unknown to this process's clock, so count from the start.
             (Some(_), None) => self.started_at.elapsed() >= interval,
         };
-        retrain.enabled && elected && is_time
+        retrain.enabled && elected && is_time && Instant::now() >= self.retry_at
     }
 
     /// Trains once and says how it went.
@@ -188,7 +208,10 @@ impl Learner {
         match self.enough_records() {
             Ok(true) => {}
             Ok(false) => return self.stop_waiting("too few ticks for a first model"),
-            Err(error) => return self.note(error.outcome(), error.to_string()),
+            Err(error) => {
+                self.retry_at = Instant::now() + RETRY_PAUSE;
+                return self.note(error.outcome(), error.to_string());
+            }
         }
         tracing::info!("training begins");
         let result = self.train_and_gate();
@@ -201,8 +224,8 @@ impl Learner {
         match result {
             Ok((artifact, detail)) => {
                 self.trained_at = Some(Instant::now());
-                self.hand_out(&artifact);
-                self.champion = Some(artifact);
+                self.followed = Some(artifact.version);
+                self.hand_out(artifact);
                 self.note("accepted", detail);
             }
             // Asked to stop: the loop sees the message that is still there, or the end of the channel.
@@ -274,9 +297,12 @@ impl Learner {
         let detail = match &self.champion {
             None => format!("first model; loss {loss:.4}"),
             Some(champion) => {
-                let threshold = config.alerts.threshold();
-                let seed = config.training.seed;
-                let verdict = gate::compare(&champion.model(), &challenger.model(), &ticks, threshold, seed);
+                let terms = gate::Terms {
+                    threshold: config.alerts.threshold(),
+                    held_back_share: config.training.held_back_share,
+                    seed: config.training.seed,
+                };
+                let verdict = gate::compare(&champion.model(), &challenger.model(), &ticks, &terms);
                 if !verdict.accepted() {
                     return Err(LearnError::Refused(verdict));
                 }

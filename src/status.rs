@@ -29,9 +29,11 @@ pub struct WorkerStatus {
     /// When it last polled a record, or had nothing to poll.
     #[serde(skip)]
     pub progress_at: Instant,
-    /// When it last wrote this.
+    /// Alerts and dead letters not acknowledged.
+    pub in_flight_records: usize,
+    /// When it last wrote this; `None` before it has begun.
     #[serde(skip)]
-    pub seen_at: Instant,
+    pub seen_at: Option<Instant>,
 }
 
 impl Default for WorkerStatus {
@@ -45,7 +47,8 @@ impl Default for WorkerStatus {
             detector: DetectorStatus::default(),
             elected: false,
             progress_at: Instant::now(),
-            seen_at: Instant::now(),
+            in_flight_records: 0,
+            seen_at: None,
         }
     }
 }
@@ -53,14 +56,13 @@ impl Default for WorkerStatus {
 impl WorkerStatus {
     /// Says why the worker is stuck, if it is.
     pub fn stuck(&self, stall: Duration) -> Option<String> {
-        if self.seen_at.elapsed() > stall {
-            return Some(format!(
-                "the worker has not come round for {} s",
-                self.seen_at.elapsed().as_secs()
-            ));
+        let silent = self.seen_at?.elapsed();
+        if silent > stall {
+            return Some(format!("the worker has not come round for {} s", silent.as_secs()));
         }
         let idle = self.progress_at.elapsed();
-        let behind = self.lag_records > 0 && !self.waits_for_model;
+        // A worker that waits, for a model or for acknowledgements, is not helped by a restart.
+        let behind = self.lag_records > 0 && !self.waits_for_model && !self.paused;
         (behind && idle > stall).then(|| {
             format!(
                 "{} records wait and none was polled for {} s",
@@ -147,6 +149,7 @@ mod tests {
         let long_ago = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
         let idle = WorkerStatus {
             progress_at: long_ago,
+            seen_at: Some(Instant::now()),
             ..WorkerStatus::default()
         };
         assert_eq!(idle.stuck(stall), None);
@@ -162,7 +165,7 @@ mod tests {
         );
         assert!(
             WorkerStatus {
-                seen_at: long_ago,
+                seen_at: Some(long_ago),
                 ..WorkerStatus::default()
             }
             .stuck(stall)

@@ -97,7 +97,11 @@ impl ModelStore {
     /// # Errors
     /// [`StoreError`] when it is not there or no artifact.
     pub fn load(&self, version: ModelVersion) -> Result<Artifact, StoreError> {
-        load(&self.path(version))
+        // The file's name decides: an older model copied to a newer number is a rollback.
+        Ok(Artifact {
+            version,
+            ..load(&self.path(version))?
+        })
     }
 
     /// Writes an artifact and removes versions beyond those kept.

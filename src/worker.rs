@@ -68,6 +68,10 @@ pub struct Worker {
     reported_at: Instant,
     committed_at: Instant,
     progress_at: Instant,
+    /// Stamp of the newest record so far.
+    newest_arrival: Option<ArrivalTime>,
+    /// The last poll found records.
+    is_busy: bool,
 }
 
 fn held(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
@@ -121,6 +125,8 @@ impl Worker {
             reported_at: now,
             committed_at: now,
             progress_at: now,
+            newest_arrival: None,
+            is_busy: false,
         })
     }
 
@@ -180,13 +186,11 @@ impl Worker {
             match polled {
                 Ok(message) => {
                     started.get_or_insert_with(Instant::now);
-                    take_record(
-                        &self.context,
-                        &self.source,
-                        &message,
-                        &mut self.detector,
-                        &mut self.effects,
-                    );
+                    self.context.metrics.records_in.inc();
+                    let record = record_of(&self.source, &message);
+                    self.newest_arrival = self.newest_arrival.max(Some(record.arrival_time));
+                    self.detector
+                        .handle(record.arrival_time, Input::Record(record), &mut self.effects);
                     send_dead_letters(&self.context, &self.sink, &message, &mut self.effects)?;
                     timeout = Duration::ZERO;
                 }
@@ -197,6 +201,7 @@ impl Worker {
                 break;
             }
         }
+        self.is_busy = started.is_some();
         self.detector.handle(now(), Input::EndOfBatch, &mut self.effects);
         if let Some(started) = started {
             self.progress_at = Instant::now();
@@ -236,6 +241,12 @@ impl Worker {
         if !revoked.is_empty() {
             self.detector.handle(now(), Input::Revoked(&revoked), &mut self.effects);
             held(&self.sink).forget(&revoked);
+            for at in revoked {
+                let topic = &self.context.config.input.topics[usize::from(at.topic.0)];
+                let labels = [topic.as_str(), &at.partition.0.to_string()];
+                // It may never have had a lag.
+                let _ = self.context.metrics.lag_records.remove_label_values(&labels);
+            }
         }
     }
 
@@ -246,7 +257,6 @@ impl Worker {
         // Half, so that pausing and going on do not alternate.
         let is_full = in_flight >= in_flight_max || (self.paused && in_flight > in_flight_max / 2);
         let paused = self.waits_for_model || is_full;
-        self.context.metrics.in_flight_records.set(in_flight as i64);
         if paused != self.paused {
             self.source.set_paused(paused)?;
             self.paused = paused;
@@ -282,7 +292,9 @@ impl Worker {
             return;
         }
         self.reported_at = Instant::now();
-        self.detector.handle(now(), Input::Time, &mut self.effects);
+        // While a backlog is worked off, time is what its records say; silence is measured by the clock only when idle.
+        let time = self.newest_arrival.filter(|_| self.is_busy).unwrap_or_else(now);
+        self.detector.handle(time, Input::Time, &mut self.effects);
         for error in self.source.take_errors() {
             let code = error
                 .rdkafka_error_code()
@@ -326,7 +338,8 @@ impl Worker {
         status.paused = self.paused;
         status.detector = self.detector.status();
         status.progress_at = self.progress_at;
-        status.seen_at = Instant::now();
+        status.in_flight_records = held(&self.sink).in_flight();
+        status.seen_at = Some(Instant::now());
         drop(status);
         self.report_totals();
     }
@@ -343,6 +356,10 @@ impl Worker {
             .metrics
             .alerts_open
             .set(sum(|worker| worker.detector.open_alerts));
+        self.context
+            .metrics
+            .in_flight_records
+            .set(sum(|worker| worker.in_flight_records));
     }
 
     /// Delivers and commits what is under way, within the limit.
@@ -368,34 +385,26 @@ fn now() -> ArrivalTime {
     ArrivalTime(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
 }
 
-fn take_record(
-    context: &WorkerContext,
-    source: &Source,
-    message: &BorrowedMessage<'_>,
-    detector: &mut Detector,
-    effects: &mut Effects,
-) {
-    context.metrics.records_in.inc();
+/// Gives a message as the detector sees it.
+fn record_of<'a>(source: &Source, message: &'a BorrowedMessage<'_>) -> Record<'a> {
     // Only subscribed topics are polled, so the index is there.
     let topic = source.topic_index(message.topic()).unwrap_or(TopicIndex(0));
     let at = TopicPartition {
         topic,
         partition: Partition(message.partition()),
     };
-    let arrival_time = message
-        .timestamp()
-        .to_millis()
-        .map_or_else(now, ArrivalTime::from_millis);
-    let record = Record {
+    Record {
         position: Position {
             at,
             offset: Offset(message.offset()),
         },
-        arrival_time,
+        arrival_time: message
+            .timestamp()
+            .to_millis()
+            .map_or_else(now, ArrivalTime::from_millis),
         key: message.key(),
         payload: message.payload(),
-    };
-    detector.handle(arrival_time, Input::Record(record), effects);
+    }
 }
 
 /// Sends the record at hand to the dead-letter topic, if the detector has just said so: with its original key, value

@@ -137,6 +137,7 @@ fn keep_running(arguments: &Arguments, config: &Config, stage: &mut Stage, scree
         let mut scenario = Scenario::new(market(arguments, config, seed)?, 0.0, 0, seed);
         scenario.delay(round);
         stage.stream(&scenario, &mut |news| screen.show(&news))?;
+        stage.forget();
         if stage.daemon().stop_requested() {
             break;
         }

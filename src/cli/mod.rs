@@ -14,9 +14,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rdkafka::error::KafkaError;
 
 use crate::config::{Config, ConfigError};
 use crate::daemon::DaemonError;
+use crate::demo::stage::StageError;
 use crate::kafka::client::BrokerError;
 use crate::offline::backtest::BacktestError;
 use crate::offline::evaluation::EvaluationError;
@@ -124,21 +126,18 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<ConfigError>() {
             return Exit::Config;
         }
-        if let Some(error) = cause.downcast_ref::<BrokerError>() {
-            return if matches!(error, BrokerError::Secret { .. }) {
-                Exit::Config
-            } else {
-                Exit::NoBroker
+        if let Some(error) = cause.downcast_ref::<StageError>() {
+            return match error {
+                StageError::Daemon(error) => exit_of_daemon(error),
+                StageError::Broker(error) => exit_of_broker(error),
+                StageError::Embedded(_) | StageError::TimedOut(_) => Exit::Io,
             };
         }
+        if let Some(error) = cause.downcast_ref::<BrokerError>() {
+            return exit_of_broker(error);
+        }
         if let Some(error) = cause.downcast_ref::<DaemonError>() {
-            return match error {
-                DaemonError::Broker(BrokerError::Secret { .. }) => Exit::Config,
-                DaemonError::Broker(_) => Exit::NoBroker,
-                DaemonError::Store(error) => exit_of_store(error),
-                DaemonError::Listen(_) | DaemonError::Thread(_) => Exit::Io,
-                DaemonError::Panicked(_) | DaemonError::DrainTimeout(_) => Exit::Io,
-            };
+            return exit_of_daemon(error);
         }
         if let Some(error) = cause.downcast_ref::<StoreError>() {
             return exit_of_store(error);
@@ -151,6 +150,27 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         }
     }
     Exit::Io
+}
+
+fn exit_of_broker(error: &BrokerError) -> Exit {
+    match error {
+        // A secret that cannot be read, or a property that librdkafka does not know.
+        BrokerError::Secret { .. } | BrokerError::Client(KafkaError::ClientConfig(..)) => Exit::Config,
+        BrokerError::Unreachable { .. }
+        | BrokerError::NoTopic { .. }
+        | BrokerError::Refused { .. }
+        | BrokerError::Client(_) => Exit::NoBroker,
+    }
+}
+
+fn exit_of_daemon(error: &DaemonError) -> Exit {
+    match error {
+        DaemonError::Broker(error) => exit_of_broker(error),
+        DaemonError::Store(error) => exit_of_store(error),
+        DaemonError::Listen(_) | DaemonError::Thread(_) | DaemonError::Panicked(_) | DaemonError::DrainTimeout(_) => {
+            Exit::Io
+        }
+    }
 }
 
 fn exit_of_store(error: &StoreError) -> Exit {

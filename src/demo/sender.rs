@@ -130,6 +130,11 @@ impl Sender {
         self.sent.iter().sum()
     }
 
+    /// Forgets where ticks were sent.
+    pub fn forget_places(&mut self) {
+        self.places.clear();
+    }
+
     /// Gives feed and index of the tick at a place.
     pub fn tick_at(&self, place: Place) -> Option<(usize, usize)> {
         self.places.get(&place).copied()

@@ -60,7 +60,6 @@ pub enum StageError {
 
 /// Everything that a demo needs, running.
 pub struct Stage {
-    // Dropped last: the others speak to it.
     daemon: Daemon,
     sender: Sender,
     listener: Listener,
@@ -68,6 +67,7 @@ pub struct Stage {
     /// Revisions heard.
     heard: u64,
     model_versions: BTreeSet<u32>,
+    /// Dropped last: the others speak to it.
     _broker: EmbeddedBroker,
 }
 
@@ -228,6 +228,12 @@ impl Stage {
             .sum();
         let polled = metrics.records_in.get();
         by_outcome as i64 - i64::from(polled != by_outcome)
+    }
+
+    /// Forgets what was sent and heard, so that streaming can go on for ever.
+    pub fn forget(&mut self) {
+        self.sender.forget_places();
+        self.raised.clear();
     }
 
     /// Gives the daemon.

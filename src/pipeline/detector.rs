@@ -44,6 +44,8 @@ pub struct LimitConfig {
     pub stride: u32,
     /// Instruments kept per worker (> 0); ticks of further ones are counted and not looked at.
     pub instruments_max: usize,
+    /// Rows of an instrument before the first is scored, so that its levels mean something (rows, ≥ 0).
+    pub warm_up_rows: u32,
     /// Rows kept per instrument (rows, > 0): the longest lookback that a model can have here.
     pub rows_kept: usize,
 }
@@ -347,7 +349,7 @@ impl Detector {
             return Ok(Outcome::NoModel);
         };
         let lookback = model.scorer.lookback();
-        if !instrument.window.holds(lookback) {
+        if !instrument.window.holds(lookback) || instrument.rows_seen < self.config.limits.warm_up_rows {
             return Ok(Outcome::WarmUp);
         }
         instrument.rows_since_scored += 1;

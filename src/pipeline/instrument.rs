@@ -21,6 +21,8 @@ pub(super) struct Instrument {
     pub guards: GuardState,
     pub window: Window,
     pub episode: Episode,
+    /// Rows so far.
+    pub rows_seen: u32,
     /// Rows since one was scored.
     pub rows_since_scored: u32,
     /// The model's calibration for it; `None` before a model.
@@ -38,6 +40,7 @@ impl Instrument {
             guards: GuardState::default(),
             window: Window::new(rows_kept),
             episode: Episode::default(),
+            rows_seen: 0,
             rows_since_scored: 0,
             calibration: None,
             mode: Mode::Learning,
@@ -67,6 +70,7 @@ impl Instrument {
             .as_ref()
             .map_or(raw, |calibration| calibration.transform.apply(&raw));
         self.window.push(raw, input);
+        self.rows_seen = self.rows_seen.saturating_add(1);
     }
 
     /// Tells whether the feed's own sequence number was seen already; remembers it otherwise.

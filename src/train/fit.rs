@@ -66,7 +66,7 @@ pub enum FitError {
     #[error("cancelled")]
     Cancelled,
     /// The loss is not a number any more.
-    #[error("the loss is no longer finite in epoch {epoch}; lower train.fit.learning_rate")]
+    #[error("the loss is no longer finite in epoch {epoch}; lower training.fit.learning_rate")]
     Diverged {
         /// Where it happened.
         epoch: usize,

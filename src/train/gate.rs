@@ -88,22 +88,37 @@ struct Figures {
 
 /// Ticks of one instrument that the gate looks at: enough for a recall over a few dozen faults.
 const GATE_TICKS: usize = 4000;
-/// Share of a chunk's rows that the gate looks at, the newest ones; neither model's weights were fitted to them.
-const GATE_SHARE: f64 = 0.3;
+
+/// On what terms models are compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    /// Score from which a tick is anomalous.
+    pub threshold: f32,
+    /// Share of the newest ticks that neither model's weights were fitted to (0–1).
+    pub held_back_share: f64,
+    /// Seed of the injected faults.
+    pub seed: u64,
+}
+
+impl Terms {
+    /// Gives the rows, of so many, that are looked at.
+    fn rows(&self, rows: usize) -> std::ops::Range<usize> {
+        let held_back = Split::new(rows, self.held_back_share).held_back;
+        held_back.start.max(rows.saturating_sub(GATE_TICKS))..rows
+    }
+}
 
 /// Measures both models on the same ticks and compares them.
-///
-/// `threshold`: the score from which a tick is anomalous; `seed`: of the injected faults.
-pub fn compare(champion: &Model, challenger: &Model, ticks: &[InstrumentTicks], threshold: f32, seed: u64) -> Verdict {
+pub fn compare(champion: &Model, challenger: &Model, ticks: &[InstrumentTicks], terms: &Terms) -> Verdict {
     let clean: Vec<Chunk> = ticks.iter().map(|ticks| Chunk::new(ticks, Vec::new())).collect();
     let faulty: Vec<Chunk> = ticks
         .iter()
         .enumerate()
-        .map(|(index, ticks)| injected(ticks, seed + index as u64))
+        .map(|(index, ticks)| injected(ticks, terms, terms.seed.wrapping_add(index as u64)))
         .collect();
-    let champion = figures(champion, &clean, &faulty, threshold);
-    let challenger = figures(challenger, &clean, &faulty, threshold);
-    let budget = libm::exp10(-f64::from(threshold));
+    let champion = figures(champion, &clean, &faulty, terms);
+    let challenger = figures(challenger, &clean, &faulty, terms);
+    let budget = libm::exp10(-f64::from(terms.threshold));
     Verdict {
         measures: vec![
             Measure {
@@ -134,8 +149,8 @@ pub fn compare(champion: &Model, challenger: &Model, ticks: &[InstrumentTicks], 
 }
 
 /// Makes a chunk with faults injected into its newest part.
-fn injected(ticks: &InstrumentTicks, seed: u64) -> Chunk {
-    let start = gate_rows(ticks.ticks.len()).start;
+fn injected(ticks: &InstrumentTicks, terms: &Terms, seed: u64) -> Chunk {
+    let start = terms.rows(ticks.ticks.len()).start;
     let (old, new) = ticks.ticks.split_at(start);
     let (faulty, labels) = inject::apply(new, None, &Catalogue::default(), seed);
     let labels = labels
@@ -153,29 +168,24 @@ fn injected(ticks: &InstrumentTicks, seed: u64) -> Chunk {
     Chunk::new(&ticks, labels)
 }
 
-fn gate_rows(rows: usize) -> std::ops::Range<usize> {
-    let held_back = Split::new(rows, GATE_SHARE).held_back;
-    held_back.start.max(rows.saturating_sub(GATE_TICKS))..rows
-}
-
-fn figures(model: &Model, clean: &[Chunk], faulty: &[Chunk], threshold: f32) -> Figures {
+fn figures(model: &Model, clean: &[Chunk], faulty: &[Chunk], terms: &Terms) -> Figures {
     let (mut error, mut scored, mut alarms) = (0.0, 0.0, 0.0);
     for chunk in clean {
         let calibration = model.calibrations.of(&chunk.instrument);
-        let rows = gate_rows(chunk.rows.len());
+        let rows = terms.rows(chunk.rows.len());
         let common = InputTransform::fit(&chunk.rows[rows.clone()]);
         let found = score_rows(&*model.scorer, &calibration.transform, &chunk.rows, rows.clone());
         let skipped = rows.len() - found.rows.len();
         for (index, (row_errors, expected)) in found.rows.iter().zip(&found.expected).enumerate() {
             let raw = &chunk.rows[rows.start + skipped + index];
             error += common_error(&common, &calibration.transform, raw, expected);
-            alarms += f64::from(u8::from(calibration.surprise(row_errors).score >= threshold));
+            alarms += f64::from(u8::from(calibration.surprise(row_errors).score >= terms.threshold));
             scored += 1.0;
         }
     }
     let (found, events) = faulty
         .iter()
-        .map(|chunk| recalled(model, chunk, threshold))
+        .map(|chunk| recalled(model, chunk, terms.threshold))
         .fold((0, 0), |(found, events), (more_found, more_events)| {
             (found + more_found, events + more_events)
         });

@@ -83,6 +83,7 @@ fn config() -> DetectorConfig {
         },
         limits: LimitConfig {
             stride: 1,
+            warm_up_rows: 0,
             instruments_max: 3,
             rows_kept: 8,
         },
