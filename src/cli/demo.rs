@@ -21,16 +21,19 @@ use crate::telemetry;
 /// When the synthetic market opens: 2024-01-02 14:30:00 UTC.
 const MARKET_OPEN: EventTime = EventTime(1_704_205_800_000_000_000);
 /// Share of every instrument's ticks that stay clean, to learn from.
-const CLEAN_SHARE: f64 = 0.3;
+const CLEAN_SHARE: f64 = 0.4;
 
 /// Settings of the demo over the defaults: a model that is trained within seconds, and a budget that suits a short run.
 const SETTINGS: &str = r#"
 [alerts]
-false_alarms_per_10k_ticks = 3.0
+false_alarms_per_10k_ticks = 8.0
+quiet_ticks = 32
+hysteresis_decades = 0.3
 
 [training]
 ticks_per_instrument_max = 12000
 ticks_per_instrument_min = 1000
+held_back_share = 0.4
 
 [training.fit]
 windows_max = 8000
@@ -46,7 +49,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     ticks: Vec<PathBuf>,
     /// Ticks of the synthetic market.
-    #[arg(long, default_value_t = 120_000)]
+    #[arg(long, default_value_t = 160_000)]
     size: usize,
     /// Seed of market, faults and training.
     #[arg(long, default_value_t = 1)]

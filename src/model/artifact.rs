@@ -210,7 +210,7 @@ mod tests {
         };
         let rows: Vec<_> = (0..300).map(|i| [(i % 17) as f32 / 17.0; FEATURES]).collect();
         let errors: Vec<_> = rows.iter().map(|row| RowErrors::new(row, &[0.0; FEATURES])).collect();
-        let pooled = Arc::new(Calibration::fit(InputTransform::fit(&rows), &errors));
+        let pooled = Arc::new(Calibration::fit(InputTransform::fit(&rows), &rows, &errors));
         Artifact {
             version: ModelVersion(3),
             weights: Weights::seeded(spec, 5),

@@ -13,7 +13,7 @@ mod size;
 use super::tick::{Body, Tick};
 
 /// Features per row.
-pub const FEATURES: usize = 34;
+pub const FEATURES: usize = 36;
 
 /// The numbers computed at one tick, in the order of [`CATALOGUE`].
 pub type FeatureRow = [f32; FEATURES];
@@ -55,6 +55,8 @@ pub const CATALOGUE: [Feature; FEATURES] = [
     feature("imbalance", "(bid size − ask size) / (bid size + ask size)"),
     feature("imbalance_change_16", "mean |change of imbalance|, half-life 16"),
     feature("imbalance_change_64", "mean |change of imbalance|, half-life 64"),
+    feature("spread_4", "mean spread column, half-life 4 quotes"),
+    feature("spread_16", "mean spread column, half-life 16 quotes"),
     feature("bid_age", "ln of ticks since the bid moved"),
     feature("ask_age", "ln of ticks since the ask moved"),
     feature("repeated_quotes", "ln of the run of equal quotes"),

@@ -1,8 +1,9 @@
 //! Calibrating: what a model's errors are on rows it was not fitted to, per instrument and pooled.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::dataset::Chunk;
+use super::dataset::{Chunk, WARM_UP_ROWS};
 use crate::pipeline::calibration::{Calibration, RowErrors};
 use crate::pipeline::feature::{FEATURES, FeatureRow};
 use crate::pipeline::scaler::{InputRow, InputTransform};
@@ -20,12 +21,7 @@ pub struct Scored {
 }
 
 /// Scores rows `range` of a chunk, each with the rows before it; rows whose window is not full are left out.
-pub fn score_rows(
-    scorer: &dyn Scorer,
-    transform: &InputTransform,
-    rows: &[FeatureRow],
-    range: std::ops::Range<usize>,
-) -> Scored {
+pub fn score_rows(scorer: &dyn Scorer, transform: &InputTransform, rows: &[FeatureRow], range: Range<usize>) -> Scored {
     let lookback = scorer.lookback();
     let first = range.start.max(lookback - 1);
     let mut scored = Scored {
@@ -63,39 +59,49 @@ pub fn score_rows(
     scored
 }
 
-/// Rows of one instrument's errors that go into the pooled tails: no instrument outweighs the others.
+/// Rows of one instrument that go into what is pooled: no instrument outweighs the others.
 const POOLED_ROWS: usize = 4000;
 
-/// Fits the tails of every instrument, and pooled ones, to held-back rows.
+/// Fits the tails of every instrument, and pooled ones.
 ///
-/// `transforms`: one per chunk.
+/// `transforms`: one per chunk; `held_back`: rows that the weights were not fitted to.
 pub fn calibrate(
     scorer: &dyn Scorer,
     chunks: &[Chunk],
     transforms: &[InputTransform],
     pooled_transform: InputTransform,
-    held_back: impl Fn(&Chunk) -> std::ops::Range<usize>,
+    held_back: impl Fn(&Chunk) -> Range<usize>,
 ) -> (Vec<Arc<Calibration>>, Arc<Calibration>) {
-    let mut pooled_rows: Vec<RowErrors> = Vec::new();
+    let (mut pooled_inputs, mut pooled_rows) = (Vec::new(), Vec::new());
     let own = chunks
         .iter()
         .zip(transforms)
         .map(|(chunk, transform)| {
+            let usable = chunk.rows.get(WARM_UP_ROWS..).unwrap_or(&[]);
+            let inputs: Vec<InputRow> = usable.iter().map(|row| transform.apply(row)).collect();
             let rows = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).rows;
-            let step = rows.len().div_ceil(POOLED_ROWS).max(1);
-            pooled_rows.extend(rows.iter().step_by(step));
-            Arc::new(Calibration::fit(transform.clone(), &rows))
+            pooled_inputs.extend(thinned(&inputs));
+            pooled_rows.extend(thinned(&rows));
+            Arc::new(Calibration::fit(transform.clone(), &inputs, &rows))
         })
         .collect();
-    (own, Arc::new(Calibration::fit(pooled_transform, &pooled_rows)))
+    (
+        own,
+        Arc::new(Calibration::fit(pooled_transform, &pooled_inputs, &pooled_rows)),
+    )
+}
+
+/// Takes every so manieth row, so that about [`POOLED_ROWS`] are left.
+fn thinned<T: Copy>(rows: &[T]) -> impl Iterator<Item = T> {
+    rows.iter().step_by(rows.len().div_ceil(POOLED_ROWS).max(1)).copied()
 }
 
 /// Fits the transform of an instrument that nobody knows yet to rows of all, each instrument with the same weight.
 pub fn pooled_transform(chunks: &[Chunk]) -> InputTransform {
     let mut rows: Vec<[f32; FEATURES]> = Vec::new();
     for chunk in chunks {
-        let usable = chunk.rows.get(super::dataset::WARM_UP_ROWS..).unwrap_or(&[]);
-        rows.extend(usable.iter().step_by(usable.len().div_ceil(POOLED_ROWS).max(1)));
+        let usable = chunk.rows.get(WARM_UP_ROWS..).unwrap_or(&[]);
+        rows.extend(thinned(usable));
     }
     InputTransform::fit(&rows)
 }

@@ -28,10 +28,12 @@ impl Scorer for Zeros {
 }
 
 fn model(version: u32) -> Model {
-    let errors: Vec<_> = (0..2000)
-        .map(|i| RowErrors::new(&[(i % 100) as f32 / 100.0; FEATURES], &[0.0; FEATURES]))
+    let inputs: Vec<_> = (0..2000).map(|i| [(i % 100) as f32 / 100.0; FEATURES]).collect();
+    let rows: Vec<_> = inputs
+        .iter()
+        .map(|input| RowErrors::new(input, &[0.0; FEATURES]))
         .collect();
-    let pooled = Arc::new(Calibration::fit(InputTransform::fit(&[]), &errors));
+    let pooled = Arc::new(Calibration::fit(InputTransform::fit(&[]), &inputs, &rows));
     let instruments = [("A".to_string(), Arc::clone(&pooled))].into();
     Model {
         version: ModelVersion(version),

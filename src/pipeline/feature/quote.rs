@@ -16,6 +16,8 @@ pub(super) struct QuoteState {
     ask_size: Level,
     imbalance_change_16: Mean,
     imbalance_change_64: Mean,
+    spread_4: Mean,
+    spread_16: Mean,
     bid_age: u32,
     ask_age: u32,
     repeated: u32,
@@ -35,6 +37,8 @@ impl QuoteState {
             ask_size: Level::new(Self::SIZE_HALF_LIFE),
             imbalance_change_16: Mean::new(16.0),
             imbalance_change_64: Mean::new(64.0),
+            spread_4: Mean::new(4.0),
+            spread_16: Mean::new(16.0),
             bid_age: 0,
             ask_age: 0,
             repeated: 0,
@@ -48,6 +52,8 @@ impl QuoteState {
         self.standing.iter().for_each(|value| columns.push(*value));
         columns.push(self.imbalance_change_16.value());
         columns.push(self.imbalance_change_64.value());
+        columns.push(self.spread_4.value());
+        columns.push(self.spread_16.value());
         columns.push(log_count(self.bid_age));
         columns.push(log_count(self.ask_age));
         columns.push(log_count(self.repeated));
@@ -72,6 +78,8 @@ impl QuoteState {
             };
         }
         self.standing[0] = self.spread_column(quote);
+        self.spread_4.observe(self.standing[0]);
+        self.spread_16.observe(self.standing[0]);
         if let (Some(bid_size), Some(ask_size)) = (quote.bid_size, quote.ask_size) {
             self.observe_sizes(bid_size, ask_size);
         }
