@@ -52,6 +52,9 @@ pub struct DaemonOptions {
     pub model: Option<PathBuf>,
 }
 
+/// Longest wait for the learner when stopping.
+const LEARNER_PATIENCE: Duration = Duration::from_secs(2);
+
 /// A running daemon.
 pub struct Daemon {
     config: Arc<Config>,
@@ -196,8 +199,10 @@ impl Daemon {
                 Err(_) => return Err(DaemonError::DrainTimeout(limit_secs)),
             }
         }
-        // The learner looks up from its work within one step of the optimiser; its thread is not waited for longer.
-        while !self.learner.1.is_finished() && Instant::now() < deadline {
+        // The learner looks up from its work within a step of the optimiser. The gate takes longer and is not waited for:
+        // whatever it would store is written whole or not at all.
+        let patience = Instant::now() + LEARNER_PATIENCE;
+        while !self.learner.1.is_finished() && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.runtime.shutdown_background();

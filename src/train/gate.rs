@@ -214,13 +214,20 @@ fn common_error(
 /// Counts the injected faults that the model finds, and all of them.
 fn recalled(model: &Model, chunk: &Chunk, threshold: f32) -> (u32, u32) {
     let calibration = model.calibrations.of(&chunk.instrument);
-    let first = model.scorer.lookback() - 1;
-    let scored = score_rows(&*model.scorer, &calibration.transform, &chunk.rows, 0..chunk.rows.len());
+    let first = chunk
+        .labels
+        .first()
+        .map_or(0, |label| label.start)
+        .max(model.scorer.lookback() - 1);
+    let scored = score_rows(
+        &*model.scorer,
+        &calibration.transform,
+        &chunk.rows,
+        first..chunk.rows.len(),
+    );
     let is_found = |label: &&inject::Label| {
-        let errors = (label.start..=label.end).filter_map(|row| scored.rows.get(row.checked_sub(first)?));
-        errors
-            .into_iter()
-            .any(|errors| calibration.surprise(errors).score >= threshold)
+        let rows = (label.start..=label.end).filter_map(|row| scored.rows.get(row.checked_sub(first)?));
+        rows.into_iter().any(|row| calibration.surprise(row).score >= threshold)
     };
     (
         chunk.labels.iter().filter(is_found).count() as u32,
