@@ -2,6 +2,7 @@
 //!
 //! Owns the threads and nothing else. The demo and the tests start the same daemon on an embedded broker.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ pub struct Daemon {
     pub address: Option<SocketAddr>,
     workers: Vec<(Sender<Command>, JoinHandle<()>)>,
     ended: Receiver<Result<(), BrokerError>>,
-    learner: (Sender<()>, JoinHandle<()>),
+    learner: (Sender<Infallible>, JoinHandle<()>),
     /// Ends when a signal asks to stop.
     signal: tokio::task::JoinHandle<()>,
     runtime: Runtime,
@@ -182,7 +183,9 @@ impl Daemon {
         const LEAVE_SECS: u64 = 10;
         let limit_secs = self.config.worker.drain_secs + LEAVE_SECS;
         let deadline = Instant::now() + Duration::from_secs(limit_secs);
-        let _ = self.learner.0.send(());
+        let (stop_learner, learner) = self.learner;
+        // The end of the channel stays visible however often the learner looks, in the midst of a training and after.
+        drop(stop_learner);
         for (commands, _) in &self.workers {
             let _ = commands.send(Command::Stop);
         }
@@ -197,7 +200,7 @@ impl Daemon {
             }
         }
         // The learner looks up from its work within one step of the optimiser; its thread is not waited for longer.
-        while !self.learner.1.is_finished() && Instant::now() < deadline {
+        while !learner.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.runtime.shutdown_background();
