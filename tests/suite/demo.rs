@@ -32,7 +32,6 @@ fn reduced_demo_accounts_for_every_record_and_its_exit_code_is_its_verdict() {
 }
 
 #[test]
-#[ignore = "the detector does not yet catch 80 % of the demo's faults"]
 fn demo_of_default_size_ends_with_0() {
     let folder = tempfile::tempdir().unwrap();
     let ended = expect(folder.path(), 0, &["demo", "--json"]);
