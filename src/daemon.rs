@@ -2,6 +2,7 @@
 //!
 //! Owns the threads and nothing else. The demo and the tests start the same daemon on an embedded broker.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ pub struct Daemon {
     pub address: Option<SocketAddr>,
     workers: Vec<(Sender<Command>, JoinHandle<()>)>,
     ended: Receiver<Result<(), BrokerError>>,
-    learner: (Sender<()>, JoinHandle<()>),
+    learner: (Sender<Infallible>, JoinHandle<()>),
     /// Ends when a signal asks to stop.
     signal: tokio::task::JoinHandle<()>,
     runtime: Runtime,
@@ -185,7 +186,9 @@ impl Daemon {
         const LEAVE_SECS: u64 = 10;
         let limit_secs = self.config.worker.drain_secs + LEAVE_SECS;
         let deadline = Instant::now() + Duration::from_secs(limit_secs);
-        let _ = self.learner.0.send(());
+        let (stop_learner, learner) = self.learner;
+        // The end of the channel stays visible however often the learner looks, in the midst of a training and after.
+        drop(stop_learner);
         for (commands, _) in &self.workers {
             let _ = commands.send(Command::Stop);
         }
@@ -202,7 +205,7 @@ impl Daemon {
         // The learner looks up from its work within a step of the optimiser. The gate takes longer and is not waited for:
         // whatever it would store is written whole or not at all.
         let patience = Instant::now() + LEARNER_PATIENCE;
-        while !self.learner.1.is_finished() && Instant::now() < patience {
+        while !learner.is_finished() && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.runtime.shutdown_background();

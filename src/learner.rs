@@ -5,6 +5,7 @@
 //! of scoring.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -75,7 +76,7 @@ impl LearnError {
 /// The learning loop.
 pub struct Learner {
     context: LearnerContext,
-    stop: Receiver<()>,
+    stop: Receiver<Infallible>,
     champion: Option<Artifact>,
     /// Newest version of the store that has been looked at.
     followed: Option<ModelVersion>,
@@ -90,8 +91,13 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Makes a learner with the model that the workers begin with; a message or the end of `stop` ends it.
-    pub fn new(context: LearnerContext, stop: Receiver<()>, champion: Option<Artifact>, workers_wait: bool) -> Self {
+    /// Makes a learner with the model that the workers begin with; the end of `stop` ends it.
+    pub fn new(
+        context: LearnerContext,
+        stop: Receiver<Infallible>,
+        champion: Option<Artifact>,
+        workers_wait: bool,
+    ) -> Self {
         let followed = context
             .store
             .versions()
@@ -127,7 +133,8 @@ impl Learner {
         loop {
             match self.stop.recv_timeout(wait) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(never) => match never {},
+                Err(RecvTimeoutError::Disconnected) => return,
             }
             self.follow_store();
             if self.is_due() {
@@ -228,7 +235,7 @@ impl Learner {
                 self.hand_out(artifact);
                 self.note("accepted", detail);
             }
-            // Asked to stop: the loop sees the message that is still there, or the end of the channel.
+            // Asked to stop: the loop sees the end of the channel too.
             Err(LearnError::Train(TrainError::Fit(crate::train::fit::FitError::Cancelled))) => {}
             Err(error) => {
                 self.note(error.outcome(), error.to_string());
@@ -358,8 +365,9 @@ impl Learner {
 
     fn continue_unless_stopped(&self) -> ControlFlow<()> {
         match self.stop.try_recv() {
+            Ok(never) => match never {},
             Err(std::sync::mpsc::TryRecvError::Empty) => ControlFlow::Continue(()),
-            Ok(()) | Err(std::sync::mpsc::TryRecvError::Disconnected) => ControlFlow::Break(()),
+            Err(std::sync::mpsc::TryRecvError::Disconnected) => ControlFlow::Break(()),
         }
     }
 

@@ -432,9 +432,7 @@ fn send_dead_letters(
 }
 
 fn dead_letter_headers(message: &BorrowedMessage<'_>, letter: &DeadLetter) -> OwnedHeaders {
-    let original = message
-        .headers()
-        .map_or_else(OwnedHeaders::new, |headers| copy_of(headers));
+    let original = message.headers().map_or_else(OwnedHeaders::new, copy_of);
     [
         ("tapewatch-reason", letter.reason.to_string()),
         ("tapewatch-detail", letter.detail.clone()),

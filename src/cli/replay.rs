@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let bar = terminal::bar("replaying");
     let started = Instant::now();
     let mut sent: u64 = 0;
-    while let Some(record) = replay.next()? {
+    while let Some(record) = replay.next_record()? {
         if let Some(speed) = arguments.speed {
             feeder.wait_until(started, record.elapsed_nanos, speed)?;
         }

@@ -100,10 +100,12 @@ const CONSUMER_DEFAULTS: [(&str, &str); 9] = [
 ];
 
 /// Properties of a producer of ours, before the user's.
-const PRODUCER_DEFAULTS: [(&str, &str); 4] = [
+const PRODUCER_DEFAULTS: [(&str, &str); 5] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("linger.ms", "2"),
+    // At the default of 1 MB a dead letter is refused that the broker, whose limit is a little higher, let in.
+    ("message.max.bytes", "16777216"),
     // Java's default partitioner, so that an instrument's alerts land where its other producers put them.
     ("partitioner", "murmur2_random"),
 ];

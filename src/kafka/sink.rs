@@ -1,7 +1,8 @@
 //! The sink: alerts and dead letters on their way out, and what may be committed once they are there.
 //!
 //! Promises that nothing is dropped: a full queue is waited for, a failed delivery is sent again, and until the broker
-//! has acknowledged, no offset that covers it is given out. An error that no retry can mend ends the worker.
+//! has acknowledged, no offset that covers it is given out. A record that is too large goes without its value, since a
+//! dead letter with the reason is longer than what it tells of. An error that no retry can mend ends the worker.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -31,6 +32,34 @@ pub struct Outgoing<'a> {
     pub payload: Option<&'a [u8]>,
     /// Its headers.
     pub headers: OwnedHeaders,
+}
+
+impl<'a> Outgoing<'a> {
+    /// Header that says what was left out.
+    const OMITTED: &'static str = "tapewatch-omitted";
+
+    /// Gives the record without its value, or if it has none without its key, when `error` says that it is too large.
+    /// What is left out still stands where the record came from, as its headers tell.
+    fn lessened(&self, error: &KafkaError) -> Option<Outgoing<'a>> {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+            return None;
+        }
+        let (key, omitted) = match (self.payload, self.key) {
+            (Some(_), key) => (key, "value"),
+            (None, Some(_)) => (None, "key"),
+            (None, None) => return None,
+        };
+        let header = Header {
+            key: Self::OMITTED,
+            value: Some(omitted),
+        };
+        Some(Outgoing {
+            topic: self.topic,
+            key,
+            payload: None,
+            headers: self.headers.clone().insert(header),
+        })
+    }
 }
 
 /// What became of deliveries since the last look. Filled by librdkafka's callback, which runs within `poll` on the
@@ -86,6 +115,8 @@ pub struct Pumped {
 pub struct Sink {
     producer: BaseProducer<SinkContext>,
     ledger: Ledger,
+    /// An error that no retry can mend has come up: nothing more is waited for.
+    broken: bool,
 }
 
 impl Sink {
@@ -97,6 +128,7 @@ impl Sink {
         Ok(Sink {
             producer: client.create_with_context(SinkContext::default())?,
             ledger: Ledger::default(),
+            broken: false,
         })
     }
 
@@ -111,7 +143,7 @@ impl Sink {
         Ok(())
     }
 
-    fn enqueue(&self, batch: BatchNumber, record: &Outgoing<'_>) -> Result<(), BrokerError> {
+    fn enqueue(&mut self, batch: BatchNumber, record: &Outgoing<'_>) -> Result<(), BrokerError> {
         loop {
             let mut outgoing = BaseRecord::<[u8], [u8], usize>::with_opaque_to(record.topic, batch.0);
             outgoing.key = record.key;
@@ -121,7 +153,13 @@ impl Sink {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                     self.producer.poll(QUEUE_FULL_WAIT);
                 }
-                Err((error, _)) => return Err(error.into()),
+                Err((error, _)) => match record.lessened(&error) {
+                    Some(lessened) => return self.enqueue(batch, &lessened),
+                    None => {
+                        self.broken = true;
+                        return Err(error.into());
+                    }
+                },
             }
         }
     }
@@ -138,6 +176,7 @@ impl Sink {
     pub fn pump(&mut self, wait: Duration) -> Result<Pumped, BrokerError> {
         self.producer.poll(wait);
         if let Some((code, reason)) = self.producer.client().fatal_error() {
+            self.broken = true;
             return Err(BrokerError::Refused {
                 reason: format!("{code}: {reason}"),
             });
@@ -155,19 +194,14 @@ impl Sink {
         }
         for (batch, message, error) in deliveries.failed {
             tracing::warn!(topic = message.topic(), %error, "delivery failed; sending again");
-            let headers = message
-                .headers()
-                .map_or_else(OwnedHeaders::new, |headers| copy_of(headers));
-            let (topic, key, payload) = (message.topic(), message.key(), message.payload());
-            self.enqueue(
-                batch,
-                &Outgoing {
-                    topic,
-                    key,
-                    payload,
-                    headers,
-                },
-            )?;
+            let headers = message.headers().map_or_else(OwnedHeaders::new, copy_of);
+            let record = Outgoing {
+                topic: message.topic(),
+                key: message.key(),
+                payload: message.payload(),
+                headers,
+            };
+            self.enqueue(batch, record.lessened(&error).as_ref().unwrap_or(&record))?;
         }
         Ok(pumped)
     }
@@ -177,7 +211,7 @@ impl Sink {
     /// # Errors
     /// A fatal error of the producer.
     pub fn drain(&mut self, deadline: Instant) -> Result<bool, BrokerError> {
-        while self.in_flight() > 0 && Instant::now() < deadline {
+        while self.in_flight() > 0 && !self.broken && Instant::now() < deadline {
             self.pump(DRAIN_STEP)?;
         }
         Ok(self.in_flight() == 0)

@@ -80,7 +80,7 @@ impl Replay {
     ///
     /// # Errors
     /// [`BacktestError`] when a file cannot be read on, or a line is no tick.
-    pub fn next(&mut self) -> Result<Option<ReplayRecord>, BacktestError> {
+    pub fn next_record(&mut self) -> Result<Option<ReplayRecord>, BacktestError> {
         let Some(Reverse((elapsed_nanos, feed))) = self.next.pop() else {
             return Ok(None);
         };

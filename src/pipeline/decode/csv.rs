@@ -37,7 +37,7 @@ pub(super) fn decode_line(payload: &[u8]) -> Result<Decoded<'_>, TickError> {
         ask_size: optional("ask_size", ask_size)?,
     };
     let tick = Tick {
-        event_time: TimeUnit::Ns.from_text(time)?,
+        event_time: TimeUnit::Ns.read_text(time)?,
         sequence: None,
         body: numbers.body(Some(kind))?,
     };

@@ -213,9 +213,9 @@ impl JsonDecoder {
 
     fn time(&self, scalar: &Scalar<'_>) -> Result<EventTime, TickError> {
         match scalar {
-            Scalar::Integer(units) => self.time_unit.from_integer(*units),
-            Scalar::Float(units) => self.time_unit.from_float(*units),
-            Scalar::Text(text) => self.time_unit.from_text(text),
+            Scalar::Integer(units) => self.time_unit.read_integer(*units),
+            Scalar::Float(units) => self.time_unit.read_float(*units),
+            Scalar::Text(text) => self.time_unit.read_text(text),
             Scalar::Missing => Err(TickError::MissingField { field: "time" }),
             Scalar::Other => Err(TickError::BadTime {
                 found: "no scalar".into(),

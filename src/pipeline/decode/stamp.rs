@@ -51,7 +51,7 @@ impl TimeUnit {
     }
 
     /// Reads a whole number of units.
-    pub(super) fn from_integer(self, units: i64) -> Result<EventTime, TickError> {
+    pub(super) fn read_integer(self, units: i64) -> Result<EventTime, TickError> {
         self.nanos()
             .and_then(|nanos| units.checked_mul(nanos))
             .map(EventTime)
@@ -59,7 +59,7 @@ impl TimeUnit {
     }
 
     /// Reads a number of units with a fraction, rounded to the nanosecond.
-    pub(super) fn from_float(self, units: f64) -> Result<EventTime, TickError> {
+    pub(super) fn read_float(self, units: f64) -> Result<EventTime, TickError> {
         let bad = || self.bad(&units.to_string());
         let nanos_per_unit = self.nanos().ok_or_else(bad)?;
         // 2^53 is the last whole number that a float tells from its neighbours; no unit needs more before the year 2262.
@@ -73,15 +73,15 @@ impl TimeUnit {
     }
 
     /// Reads text: a number of units, or RFC 3339.
-    pub(super) fn from_text(self, text: &str) -> Result<EventTime, TickError> {
+    pub(super) fn read_text(self, text: &str) -> Result<EventTime, TickError> {
         let bad = || self.bad(text);
         if self == TimeUnit::Rfc3339 {
             let stamp: jiff::Timestamp = text.parse().map_err(|_| bad())?;
             return i64::try_from(stamp.as_nanosecond()).map(EventTime).map_err(|_| bad());
         }
         match text.parse::<i64>() {
-            Ok(units) => self.from_integer(units),
-            Err(_) => self.from_float(text.parse::<f64>().map_err(|_| bad())?),
+            Ok(units) => self.read_integer(units),
+            Err(_) => self.read_float(text.parse::<f64>().map_err(|_| bad())?),
         }
     }
 }

@@ -241,13 +241,12 @@ fn guard_alert_opens_before_any_model_and_resolves() {
 }
 
 fn alerts(effects: &Effects) -> Vec<&Alert> {
-    let alert = |effect| {
-        if let &Effect::Alert(ref alert) = effect {
-            Some(alert)
-        } else {
-            None
+    fn alert(effect: &Effect) -> Option<&Alert> {
+        match effect {
+            Effect::Alert(alert) => Some(alert),
+            Effect::DeadLetter(_) | Effect::Commit(..) => None,
         }
-    };
+    }
     effects.actions.iter().filter_map(alert).collect()
 }
 

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Every check of the project: format, lints, tests, docs, deployment files. One command, here and in CI.
+#
+# Needs a Rust compiler. The rest comes from Debian's packages where this may install them (root and apt-get); else what
+# is missing is named, and in CI (CI=true) that is a failure. TAPEWATCH_TEST_BROKERS names a Kafka cluster to test on in
+# place of one that is started here. Everything is built with the release profile, so that dependencies are built once.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+is_ci() { [[ "${CI:-}" == true ]]; }
+has() { command -v "$1" >/dev/null 2>&1; }
+step() { printf '\n== %s\n' "$*"; }
+
+updated=
+# Installs packages, if this may; tells whether it did.
+install() {
+    [[ "$(id -u)" == 0 ]] && has apt-get || return 1
+    if [[ -z "$updated" ]]; then
+        apt-get -qq update >/dev/null && updated=1 || return 1
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null 2>&1
+}
+
+# need PURPOSE PROGRAM PACKAGE…: the first package that gives the program.
+need() {
+    local purpose=$1 program=$2
+    shift 2
+    has "$program" && return 0
+    for package in "$@"; do
+        if install "$package" && has "$program"; then return 0; fi
+    done
+    echo "missing: $program (Debian: $1), for $purpose" >&2
+    return 1
+}
+
+# In CI everything is needed; elsewhere what is missing is left out.
+need_or_skip() { need "$@" || ! is_ci || exit 1; }
+
+step tools
+has cargo || { echo "missing: cargo; see https://rustup.rs" >&2; exit 1; }
+need "building librdkafka and OpenSSL" make build-essential
+need "building librdkafka and OpenSSL" g++ build-essential
+need "building OpenSSL" perl perl
+need_or_skip "the tests on a real Kafka" java openjdk-21-jre-headless openjdk-17-jre-headless default-jre-headless
+need_or_skip "the tests on a real Kafka" mvn maven
+need "checking the alert rules" promtool prometheus || true
+need "checking the compose file" docker-compose docker-compose || true
+need "checking the dashboard" python3 python3-minimal || true
+
+step format
+cargo fmt --check
+
+step lints
+cargo clippy --release --all-targets --locked -- -D warnings
+
+step tests
+cargo test --release --locked
+
+step docs
+RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --locked
+
+step "deployment files"
+if has promtool; then
+    promtool check config deploy/prometheus/prometheus.yml
+    promtool test rules deploy/prometheus/alerts_test.yml
+fi
+if has docker-compose; then
+    docker-compose -f docker-compose.yml config -q
+    docker-compose -f docker-compose.yml --profile replay config -q
+fi
+if has python3; then
+    for dashboard in deploy/grafana/dashboards/*.json; do
+        python3 -m json.tool "$dashboard" >/dev/null
+    done
+fi
+
+step "all checks passed"

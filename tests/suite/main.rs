@@ -1,0 +1,28 @@
+//! tapewatch from outside: one binary with every integration test, by theme.
+//!
+//! Each test's name is the law that it holds. Nothing sleeps for luck: whatever takes time is waited for, by a condition
+//! with a deadline. Every seed is a literal of its test and stands in the message of a failure.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that unwraps fails with the place and the reason"
+)]
+
+mod client;
+mod real_kafka;
+
+mod broker;
+mod market;
+mod process;
+mod wait;
+
+mod cli;
+mod demo;
+mod gate;
+mod golden;
+mod laws;
+mod mock_cluster;
+mod schema;
+mod tidy;
+mod whole_line;

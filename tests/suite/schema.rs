@@ -1,0 +1,105 @@
+//! The published schema: what is sent validates, and what is damaged does not.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+use tapewatch::kafka::alert_record::SCHEMA_JSON;
+
+use crate::golden;
+
+fn validator() -> &'static Validator {
+    static VALIDATOR: OnceLock<Validator> = OnceLock::new();
+    VALIDATOR.get_or_init(|| {
+        let schema: Value = serde_json::from_str(SCHEMA_JSON).unwrap();
+        jsonschema::draft202012::meta::validate(&schema).unwrap();
+        jsonschema::validator_for(&schema).unwrap()
+    })
+}
+
+/// Reads an alert and makes sure that it is as published, and that its shares sum to 1.
+///
+/// # Panics
+/// When it is not.
+pub fn assert_valid(alert: &[u8]) -> Value {
+    let alert: Value = serde_json::from_slice(alert).unwrap();
+    if let Err(error) = validator().validate(&alert) {
+        panic!("{error} at {}: {alert}", error.instance_path());
+    }
+    let shares: Vec<f64> = alert["features"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|of| of["share"].as_f64())
+        .collect();
+    assert!(
+        shares.is_empty() || (shares.iter().sum::<f64>() - 1.0).abs() < 1e-4,
+        "{shares:?}"
+    );
+    assert!(alert["score_max"].as_f64() >= alert["score"].as_f64(), "{alert}");
+    alert
+}
+
+#[test]
+fn every_alert_of_a_run_validates() {
+    for alerts in golden::alerts() {
+        assert!(!alerts.is_empty());
+        let name = |alert: Value| (alert["id"].to_string(), alert["revision"].as_u64());
+        let names: BTreeSet<_> = alerts.iter().map(|alert| name(assert_valid(alert))).collect();
+        assert_eq!(names.len(), alerts.len(), "id and revision name a message");
+    }
+}
+
+#[test]
+fn published_examples_validate() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schema/examples");
+    let mut examples = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        assert_valid(&std::fs::read(entry.unwrap().path()).unwrap());
+        examples += 1;
+    }
+    assert!(examples >= 4);
+}
+
+#[test]
+fn damaged_alerts_do_not_validate() {
+    let whole = golden::alerts()
+        .concat()
+        .iter()
+        .map(|alert| assert_valid(alert))
+        .find(|alert| !alert["features"].as_array().unwrap().is_empty())
+        .expect("an alert with features");
+    let members: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
+    for member in &members {
+        let mut missing = whole.clone();
+        missing.as_object_mut().unwrap().remove(member);
+        assert!(!validator().is_valid(&missing), "without {member}");
+        let mut wrong = whole.clone();
+        wrong[member] = json!([[true]]);
+        assert!(!validator().is_valid(&wrong), "{member} of another type");
+    }
+    let changed: [(&str, Value); 10] = [
+        ("/score", json!(-1.0)),
+        ("/score", Value::Null),
+        ("/p_value", json!(1.5)),
+        ("/threshold", json!(0)),
+        ("/ticks", json!(0)),
+        ("/state", json!("ongoing")),
+        ("/schema", json!("tapewatch.alert.v2")),
+        ("/features/0/share", json!(1.01)),
+        ("/features/0/observed", Value::Null),
+        ("/latest/offset", json!(-1)),
+    ];
+    for (pointer, value) in changed {
+        let mut alert = whole.clone();
+        *alert.pointer_mut(pointer).unwrap() = value.clone();
+        assert!(!validator().is_valid(&alert), "{pointer} = {value}");
+    }
+    for pointer in ["", "/latest", "/features/0"] {
+        let mut alert = whole.clone();
+        let part = alert.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
+        part.insert("unknown".into(), json!(1));
+        assert!(!validator().is_valid(&alert), "an unknown member in {pointer:?}");
+    }
+}

@@ -1,0 +1,284 @@
+//! The whole line on a real Kafka: recorded ticks replayed into a topic, the daemon as a process of its own, training
+//! while it scores, stopped by signals gentle and rude, and every count compared with the broker's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::cli::write_ticks;
+use crate::client::Client;
+use crate::process::{self, Running, expect};
+use crate::real_kafka::{self, Kafka};
+use crate::wait::{self, Sample, sum};
+use crate::{market, schema};
+
+/// Recorded ticks beside the checkout; without them the synthetic market is written to files.
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/bench/ticks");
+/// Three feeds are a hundred thousand ticks: seconds to score.
+const FILES_MAX: usize = 3;
+const PARTITIONS: i32 = 4;
+/// A training, a rebalance after a crash, or a hundred thousand ticks, on a loaded machine.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// A process starts and joins within some seconds; a session lasts 45 seconds.
+const LEFT_GROUP_MAX: Duration = Duration::from_secs(20);
+
+/// A cluster with topics of this test's own, and the daemon's configuration.
+struct Scene {
+    kafka: Kafka,
+    folder: tempfile::TempDir,
+    files: Vec<PathBuf>,
+    name: String,
+    address: String,
+}
+
+impl Scene {
+    /// `more`: keys of `[kafka.consumer_properties]`.
+    fn new(test: &str, more: &str) -> Option<Self> {
+        let kafka = real_kafka::start_or_skip()?;
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path());
+        let name = format!("{test}-{}", std::process::id());
+        kafka.create_topic(&format!("{name}-ticks"), PARTITIONS, &[]);
+        kafka.create_topic(&format!("{name}-alerts"), 1, &[]);
+        kafka.create_topic(&format!("{name}-dead-letters"), 1, &[]);
+        let address = free_address();
+        let text = config(&kafka, &name, &address, more);
+        fs::write(folder.path().join("tapewatch.toml"), text).unwrap();
+        Some(Scene {
+            kafka,
+            folder,
+            files,
+            name,
+            address,
+        })
+    }
+
+    fn ticks(&self) -> String {
+        format!("{}-ticks", self.name)
+    }
+
+    /// Sends recorded ticks to the topic.
+    fn replay(&self, files: &[PathBuf]) {
+        let (brokers, topic) = (self.kafka.brokers.clone(), self.ticks());
+        let mut arguments = vec!["replay".into(), "--brokers".into(), brokers, "--topic".into(), topic];
+        arguments.extend(files.iter().map(|file| file.display().to_string()));
+        expect(self.folder.path(), 0, &arguments);
+    }
+
+    fn start(&self) -> Running {
+        process::start(self.folder.path(), &["run", "--config", "tapewatch.toml"])
+    }
+
+    /// Metrics, once they are up.
+    fn metrics(&self, daemon: &mut Running) -> Vec<Sample> {
+        wait::until_some("metrics are up", DEADLINE, || {
+            assert!(daemon.is_running(), "the daemon has ended");
+            let (_, text) = wait::get(&self.address, "/metrics")?;
+            Some(wait::samples(&text))
+        })
+    }
+
+    /// Waits until the metrics are as `hold` says.
+    fn wait_for(&self, what: &str, daemon: &mut Running, hold: impl Fn(&[Sample]) -> bool) -> Vec<Sample> {
+        wait::until_some(what, DEADLINE, || {
+            let samples = self.metrics(daemon);
+            hold(&samples).then_some(samples)
+        })
+    }
+
+    fn ends(&self) -> Vec<i64> {
+        self.kafka.end_offsets(&self.ticks())
+    }
+
+    fn committed(&self) -> Vec<i64> {
+        let committed = self.kafka.committed(&self.name, &self.ticks());
+        committed.into_iter().map(|next| next.max(0)).collect()
+    }
+
+    /// Asks the daemon to stop and makes sure that it did as it should; gives its log.
+    fn stop(&self, daemon: Running) -> Vec<serde_json::Value> {
+        daemon.terminate();
+        let output = daemon.output();
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{log}");
+        assert_eq!(self.committed(), self.ends(), "{log}");
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+/// Small models, trained every other second.
+fn config(client: &Client, name: &str, address: &str, more: &str) -> String {
+    format!(
+        r#"
+[kafka]
+brokers = "{brokers}"
+group = "{name}"
+[kafka.consumer_properties]
+{more}
+[input]
+topics = ["{name}-ticks"]
+[output]
+alerts_topic = "{name}-alerts"
+dead_letters_topic = "{name}-dead-letters"
+[retrain]
+interval_secs = 2
+watch_interval_secs = 1
+history_ticks_max = 24000
+models_dir = "models"
+[worker]
+commit_interval_ms = 300
+[http]
+listen = "{address}"
+[log]
+format = "json"
+{small}"#,
+        brokers = client.brokers,
+        small = market::SMALL,
+    )
+}
+
+/// An address that is free now.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// Files of recorded ticks, the smallest first, or synthetic ones.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let recorded = fs::read_dir(RECORDED).map(|entries| {
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let mut paths: Vec<PathBuf> = paths
+            .filter(|path| path.to_string_lossy().ends_with(".csv.gz"))
+            .collect();
+        paths.sort_by_key(|path| (fs::metadata(path).unwrap().len(), path.clone()));
+        paths.truncate(FILES_MAX);
+        paths
+    });
+    match recorded {
+        Ok(paths) if !paths.is_empty() => paths,
+        _ => {
+            let market = market::with_faults(&market::ticks(4, 80_000, 71), 71).0;
+            write_ticks(&folder.join("ticks"), &market);
+            vec![folder.join("ticks")]
+        }
+    }
+}
+
+/// The longest swap in a log (milliseconds), and how many there were.
+fn swaps(log: &[serde_json::Value]) -> (f64, usize) {
+    let pauses = log.iter().filter_map(|line| {
+        let fields = line.get("fields").unwrap_or(line);
+        fields.get("pause_ms")?.as_f64()
+    });
+    pauses.fold((0.0, 0), |(longest, count), pause| {
+        (f64::max(longest, pause), count + 1)
+    })
+}
+
+#[test]
+fn every_tick_is_accounted_for_while_models_are_trained_and_swapped() {
+    let Some(scene) = Scene::new("line", "") else { return };
+    scene.replay(&scene.files);
+    let backlog: i64 = scene.ends().iter().sum();
+    assert!(backlog > 10_000);
+    let mut daemon = scene.start();
+    scene.wait_for("a first model is at work", &mut daemon, |samples| {
+        sum(samples, "tapewatch_windows_scored_total") > 0.0
+    });
+    let started = Instant::now();
+    scene.wait_for("the backlog is scored", &mut daemon, |samples| {
+        sum(samples, "tapewatch_records_total") >= backlog as f64
+    });
+    let seconds = started.elapsed().as_secs_f64();
+
+    // Ticks go on coming until a second model has taken over, and once more after that.
+    let mut rounds = 0;
+    loop {
+        let versions = sum(&scene.metrics(&mut daemon), "tapewatch_model_version");
+        scene.replay(&scene.files[..1]);
+        rounds += 1;
+        if versions >= 2.0 {
+            break;
+        }
+        assert!(rounds < 60, "no second model took over");
+    }
+    let records: i64 = scene.ends().iter().sum();
+    let samples = scene.wait_for("all is scored", &mut daemon, |samples| {
+        sum(samples, "tapewatch_records_total") >= records as f64
+    });
+    // Both counts agree with each other and with the broker.
+    assert_eq!(sum(&samples, "tapewatch_records_total"), records as f64);
+    assert_eq!(sum(&samples, "tapewatch_records_in_total"), records as f64);
+    assert!(sum(&samples, "tapewatch_swap_pause_seconds_count") >= 2.0);
+    assert!(sum(&samples, "tapewatch_model_version") >= 2.0);
+    let by_training = |outcome: &str| {
+        let is = |sample: &&Sample| {
+            sample.name == "tapewatch_trainings_total" && sample.labels.contains(&("outcome".into(), outcome.into()))
+        };
+        samples.iter().find(is).map_or(0.0, |sample| sample.value)
+    };
+    assert!(by_training("accepted") >= 2.0);
+    assert_eq!(by_training("failed"), 0.0);
+
+    let log = scene.stop(daemon);
+    // It has left the group: whoever comes next need not wait until its session is over.
+    let mut next = scene.start();
+    let started = Instant::now();
+    wait::until("the next one has joined", LEFT_GROUP_MAX, || {
+        assert!(next.is_running(), "the daemon has ended");
+        wait::get(&scene.address, "/readyz").is_some_and(|(status, _)| status == 200)
+    });
+    println!("the next one joined within {:?}", started.elapsed());
+    scene.stop(next);
+    let alerts = scene.kafka.read_all(&format!("{}-alerts", scene.name));
+    assert!(!alerts.is_empty());
+    for record in &alerts {
+        let alert = schema::assert_valid(record.payload.as_deref().unwrap());
+        assert_eq!(alert["latest"]["topic"].as_str(), Some(scene.ticks().as_str()));
+    }
+    assert!(scene.kafka.read_all(&format!("{}-dead-letters", scene.name)).is_empty());
+    let (longest_ms, count) = swaps(&log);
+    assert!(count >= 2);
+    println!(
+        "{backlog} ticks at {:.0} per second, then {}; {count} swaps, the longest {longest_ms:.3} ms; \
+         {} alert revisions; trainings accepted {}, refused {}",
+        backlog as f64 / seconds,
+        records - backlog,
+        alerts.len(),
+        by_training("accepted"),
+        by_training("refused"),
+    );
+}
+
+#[test]
+fn killed_daemon_goes_on_at_its_last_commit() {
+    // The group notices the crash within three seconds.
+    let session = "\"session.timeout.ms\" = \"3000\"\n\"heartbeat.interval.ms\" = \"300\"";
+    let Some(scene) = Scene::new("kill", session) else {
+        return;
+    };
+    scene.replay(&scene.files);
+    let ends = scene.ends();
+    let mut daemon = scene.start();
+    wait::until("a first commit", DEADLINE, || {
+        assert!(daemon.is_running(), "the daemon has ended");
+        scene.committed().iter().sum::<i64>() > 0
+    });
+    daemon.kill();
+    drop(daemon.output());
+    let committed = scene.committed();
+    let left: i64 = ends.iter().zip(&committed).map(|(end, next)| end - next).sum();
+    println!("killed at {committed:?} of {ends:?}");
+    assert!(left > 0, "it had already committed everything");
+
+    let mut daemon = scene.start();
+    scene.wait_for("the rest is scored", &mut daemon, |samples| {
+        sum(samples, "tapewatch_records_total") >= left as f64
+    });
+    wait::until("the rest is committed", DEADLINE, || scene.committed() == ends);
+    let samples = scene.metrics(&mut daemon);
+    assert_eq!(sum(&samples, "tapewatch_records_total"), left as f64);
+    assert_eq!(sum(&samples, "tapewatch_records_in_total"), left as f64);
+    scene.stop(daemon);
+}
