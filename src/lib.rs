@@ -210,10 +210,10 @@
 //!   Exactly once needs the snapshots first.
 //! - **The stride is fixed.** It does not widen under lag; lag grows and is shown. Widening must be written down with
 //!   its offset, or a replay would decide otherwise, and there is no changelog to write it in.
-//! - **Time ticks follow the wall clock**, not the records' stamps; one decision rests on them, the end of an alert
-//!   whose instrument is silent. Far behind the present, such an alert ends too early.
-//! - **One arm beside the guards: reconstruction.** Forecast, judge and pointwise tails have their place in the
-//!   evidence and no model that fills it. Carried state likewise.
+//! - **Time ticks follow the records' stamps while there are records, else the wall clock**; one decision rests on them,
+//!   the end of an alert whose instrument is silent. So that end alone may differ between two runs.
+//! - **Two arms beside the guards: reconstruction and pointwise.** Forecast and judge have their place in the evidence
+//!   and no model that fills it. Carried state likewise.
 //! - **Four guards of the planned dozen**: crossed quote, locked quote, absurd price, time regress. A repeated sequence
 //!   number is an outcome, not a guard. Sequence gaps and silence are not looked for.
 //! - **Calibration is an instrument's own or the pooled one**, nothing in between, and it stands still between two
