@@ -19,6 +19,8 @@ use crate::pipeline::position::{NextOffset, TopicPartition};
 
 /// Longest wait for room in librdkafka's queue before the deliveries are looked at again.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(20);
+/// Pause before failed deliveries are sent again: librdkafka has itself tried again whatever a moment can mend.
+const RESEND_PAUSE: Duration = Duration::from_millis(500);
 /// Longest time for one pass of librdkafka's events while draining.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
 
@@ -115,6 +117,10 @@ pub struct Pumped {
 pub struct Sink {
     producer: BaseProducer<SinkContext>,
     ledger: Ledger,
+    /// Deliveries that failed and wait to be sent again.
+    failed: Vec<(BatchNumber, OwnedMessage, KafkaError)>,
+    /// When they are sent again.
+    resend_at: Instant,
     /// An error that no retry can mend has come up: nothing more is waited for.
     broken: bool,
 }
@@ -128,6 +134,8 @@ impl Sink {
         Ok(Sink {
             producer: client.create_with_context(SinkContext::default())?,
             ledger: Ledger::default(),
+            failed: Vec::new(),
+            resend_at: Instant::now(),
             broken: false,
         })
     }
@@ -192,18 +200,30 @@ impl Sink {
         for batch in deliveries.acknowledged {
             self.ledger.acknowledged(batch);
         }
-        for (batch, message, error) in deliveries.failed {
-            tracing::warn!(topic = message.topic(), %error, "delivery failed; sending again");
-            let headers = message.headers().map_or_else(OwnedHeaders::new, copy_of);
+        if let Some((_, message, error)) = deliveries.failed.first() {
+            let (topic, records) = (message.topic(), deliveries.failed.len());
+            tracing::warn!(topic, records, %error, "delivery failed; sending again");
+            self.resend_at = Instant::now() + RESEND_PAUSE;
+        }
+        self.failed.extend(deliveries.failed);
+        if Instant::now() >= self.resend_at {
+            self.resend()?;
+        }
+        Ok(pumped)
+    }
+
+    /// Sends again what has failed.
+    fn resend(&mut self) -> Result<(), BrokerError> {
+        for (batch, message, error) in std::mem::take(&mut self.failed) {
             let record = Outgoing {
                 topic: message.topic(),
                 key: message.key(),
                 payload: message.payload(),
-                headers,
+                headers: message.headers().map_or_else(OwnedHeaders::new, copy_of),
             };
             self.enqueue(batch, record.lessened(&error).as_ref().unwrap_or(&record))?;
         }
-        Ok(pumped)
+        Ok(())
     }
 
     /// Waits until everything is acknowledged, at most until `deadline`; tells whether it is.
