@@ -20,6 +20,8 @@ use crate::telemetry;
 
 /// When the synthetic market opens: 2024-01-02 14:30:00 UTC.
 const MARKET_OPEN: EventTime = EventTime(1_704_205_800_000_000_000);
+/// Pace of `--keep-running`: lively, and light on the machine.
+const LASTING_TICKS_PER_SEC: f64 = 5_000.0;
 /// Share of every instrument's ticks that stay clean, to learn from.
 const CLEAN_SHARE: f64 = 0.4;
 
@@ -139,7 +141,7 @@ fn keep_running(arguments: &Arguments, config: &Config, stage: &mut Stage, scree
         let seed = arguments.seed.wrapping_add(round);
         let mut scenario = Scenario::new(market(arguments, config, seed)?, 0.0, 0, seed);
         scenario.delay(round);
-        stage.stream(&scenario, &mut |news| screen.show(&news))?;
+        stage.stream(&scenario, Some(LASTING_TICKS_PER_SEC), &mut |news| screen.show(&news))?;
         stage.forget();
         if stage.daemon().stop_requested() {
             break;

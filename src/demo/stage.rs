@@ -133,7 +133,7 @@ impl Stage {
     /// [`StageError`].
     pub fn play(&mut self, scenario: &Scenario, news: &mut dyn FnMut(News<'_>)) -> Result<Scoreboard, StageError> {
         let started = Instant::now();
-        self.stream(scenario, news)?;
+        self.stream(scenario, None, news)?;
         self.finish(news)?;
         let seconds = started.elapsed().as_secs_f64();
         let mut board = Scoreboard::new(&scenario.feeds, &self.raised);
@@ -143,11 +143,18 @@ impl Stage {
         Ok(board)
     }
 
-    /// Sends the rest of the scenario, as fast as the daemon commits; ends early when a signal asks to stop.
+    /// Sends the rest of the scenario, as fast as the daemon commits and at most `ticks_per_sec`; ends early when a signal
+    /// asks to stop.
     ///
     /// # Errors
     /// [`StageError`].
-    pub fn stream(&mut self, scenario: &Scenario, news: &mut dyn FnMut(News<'_>)) -> Result<(), StageError> {
+    pub fn stream(
+        &mut self,
+        scenario: &Scenario,
+        ticks_per_sec: Option<f64>,
+        news: &mut dyn FnMut(News<'_>),
+    ) -> Result<(), StageError> {
+        let started = Instant::now();
         let order = scenario.merged(|feed| feed.clean..feed.ticks.len());
         for (count, (feed, index)) in order.iter().enumerate() {
             self.wait_for_room(*feed, news)?;
@@ -157,6 +164,10 @@ impl Stage {
                     share: count as f64 / order.len() as f64,
                 });
                 self.hear(Duration::ZERO, news);
+                let due = ticks_per_sec.map_or(0.0, |pace| count as f64 / pace);
+                while started.elapsed().as_secs_f64() < due {
+                    self.hear(LOOK_PAUSE, news);
+                }
                 if self.daemon.stop_requested() {
                     return Ok(());
                 }
