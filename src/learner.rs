@@ -201,12 +201,9 @@ impl Learner {
         let retrain = &self.context.config.retrain;
         let elected = self.context.status.workers().iter().any(|worker| worker.elected);
         let interval = Duration::from_secs(retrain.interval_secs);
-        let is_time = match (&self.champion, self.trained_at) {
-            (None, _) => true,
-            (Some(_), Some(at)) => at.elapsed() >= interval,
-            // A model from the store: its age is unknown to this process's clock, so count from the start.
-            (Some(_), None) => self.started_at.elapsed() >= interval,
-        };
+        // The age of a model that was there at the start is unknown to this process's clock, so count from the start.
+        let since = self.trained_at.unwrap_or(self.started_at);
+        let is_time = self.champion.is_none() || since.elapsed() >= interval;
         retrain.enabled && elected && is_time && Instant::now() >= self.retry_at
     }
 

@@ -64,7 +64,6 @@ pub struct Worker {
     paused: bool,
     waits_for_model: bool,
     stop: bool,
-    joined: bool,
     reported_at: Instant,
     committed_at: Instant,
     progress_at: Instant,
@@ -121,7 +120,6 @@ impl Worker {
             effects: Effects::default(),
             paused: waits_for_model,
             stop: false,
-            joined: false,
             reported_at: now,
             committed_at: now,
             progress_at: now,
@@ -296,16 +294,8 @@ impl Worker {
         let time = self.newest_arrival.filter(|_| self.is_busy).unwrap_or_else(now);
         self.detector.handle(time, Input::Time, &mut self.effects);
         for error in self.source.take_errors() {
-            let code = error
-                .rdkafka_error_code()
-                .map_or_else(|| "other".into(), |code| format!("{code:?}"));
-            self.context
-                .metrics
-                .kafka_errors
-                .with_label_values(&[code.as_str()])
-                .inc();
+            count_error(&self.context.metrics, &error);
         }
-        self.joined = self.joined || self.source.has_joined();
         let topics = &self.context.config.input.topics;
         let assignment = self.source.assignment();
         let mut lag_records = 0;
@@ -327,7 +317,7 @@ impl Worker {
             partition: Partition(0),
         };
         let mut status = self.context.status.worker(self.context.index);
-        status.joined = self.joined;
+        status.joined = self.source.has_joined();
         status.elected = assignment.contains(&first);
         status.partitions = assignment
             .iter()
@@ -495,12 +485,17 @@ fn count_verdicts(metrics: &Metrics, effects: &Effects) {
 
 /// Notes an error that came in place of a record: librdkafka goes on by itself after most.
 fn note_poll_error(metrics: &Metrics, error: KafkaError) -> Result<(), BrokerError> {
-    let code = error.rdkafka_error_code();
-    let label = code.map_or_else(|| "other".into(), |code| format!("{code:?}"));
-    metrics.kafka_errors.with_label_values(&[label.as_str()]).inc();
-    if code == Some(rdkafka::types::RDKafkaErrorCode::Fatal) {
+    count_error(metrics, &error);
+    if error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::Fatal) {
         return Err(error.into());
     }
     tracing::warn!(%error, "poll");
     Ok(())
+}
+
+/// Counts an error under its code.
+fn count_error(metrics: &Metrics, error: &KafkaError) {
+    let code = error.rdkafka_error_code();
+    let label = code.map_or_else(|| "other".into(), |code| format!("{code:?}"));
+    metrics.kafka_errors.with_label_values(&[label.as_str()]).inc();
 }

@@ -56,15 +56,10 @@ impl Scenario {
         let feeds = market
             .into_iter()
             .enumerate()
-            .map(|(index, InstrumentTicks { instrument, mut ticks })| {
+            .map(|(index, InstrumentTicks { instrument, ticks })| {
                 let clean = ((ticks.len() as f64 * clean_share) as usize).min(clean_max);
-                let live = ticks.split_off(clean);
-                let (live, mut labels) = inject::apply(&live, None, &catalogue, seed.wrapping_add(index as u64));
-                for label in &mut labels {
-                    label.start += clean;
-                    label.end += clean;
-                }
-                ticks.extend(live);
+                let seed = seed.wrapping_add(index as u64);
+                let (ticks, labels) = inject::apply_after(clean, &ticks, &catalogue, seed);
                 Feed {
                     instrument,
                     ticks,

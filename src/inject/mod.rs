@@ -48,6 +48,18 @@ pub struct Label {
     pub magnitude: f64,
 }
 
+/// Leaves the first `clean` ticks (all, where there are fewer) as they are and injects faults into the rest, as [`apply`]
+/// does; the labels are indices into all of the returned ticks.
+pub fn apply_after(clean: usize, ticks: &[Tick], catalogue: &Catalogue, seed: u64) -> (Vec<Tick>, Vec<Label>) {
+    let (past, rest) = ticks.split_at(clean.min(ticks.len()));
+    let (faulty, mut labels) = apply(rest, None, catalogue, seed);
+    for label in &mut labels {
+        label.start += past.len();
+        label.end += past.len();
+    }
+    ([past, &faulty].concat(), labels)
+}
+
 /// Injects faults into a copy of clean `ticks` of one instrument and labels them, in order and without overlap.
 ///
 /// `foreign` lends its moves to [`Fault::ForeignRows`]; without it, the instrument's own are lent backwards in time.

@@ -271,11 +271,6 @@ impl Detector {
         }
     }
 
-    /// Gives the longest lookback that a model can have here (rows).
-    pub fn rows_kept(&self) -> usize {
-        self.config.limits.rows_kept
-    }
-
     fn model_version(&self) -> Option<ModelVersion> {
         self.model.as_ref().map(|model| model.version)
     }

@@ -151,19 +151,10 @@ pub fn compare(champion: &Model, challenger: &Model, ticks: &[InstrumentTicks], 
 /// Makes a chunk with faults injected into its newest part.
 fn injected(ticks: &InstrumentTicks, terms: &Terms, seed: u64) -> Chunk {
     let start = terms.rows(ticks.ticks.len()).start;
-    let (old, new) = ticks.ticks.split_at(start);
-    let (faulty, labels) = inject::apply(new, None, &Catalogue::default(), seed);
-    let labels = labels
-        .into_iter()
-        .map(|label| inject::Label {
-            start: label.start + start,
-            end: label.end + start,
-            ..label
-        })
-        .collect();
+    let (faulty, labels) = inject::apply_after(start, &ticks.ticks, &Catalogue::default(), seed);
     let ticks = InstrumentTicks {
         instrument: ticks.instrument.clone(),
-        ticks: [old, &faulty].concat(),
+        ticks: faulty,
     };
     Chunk::new(&ticks, labels)
 }

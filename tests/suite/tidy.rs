@@ -18,36 +18,23 @@ const IMPORTS: [(&str, &[&str]); 7] = [
     ("offline", &["pipeline", "inject", "model", "train", "config"]),
 ];
 
+/// What a room that computes alone must not know.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "rdkafka",
+    "candle_core",
+    "candle_nn",
+    "axum",
+    "tracing",
+    "std::fs",
+    "std::net",
+    "std::thread",
+];
+
 /// Crates that a room must not know.
 const FOREIGN: [(&str, &[&str]); 4] = [
-    (
-        "pipeline",
-        &[
-            "tokio",
-            "rdkafka",
-            "candle_core",
-            "candle_nn",
-            "axum",
-            "tracing",
-            "std::fs",
-            "std::net",
-            "std::thread",
-        ],
-    ),
-    (
-        "inject",
-        &[
-            "tokio",
-            "rdkafka",
-            "candle_core",
-            "candle_nn",
-            "axum",
-            "tracing",
-            "std::fs",
-            "std::net",
-            "std::thread",
-        ],
-    ),
+    ("pipeline", IMPURE),
+    ("inject", IMPURE),
     ("model", &["tokio", "rdkafka", "axum", "tracing"]),
     ("train", &["tokio", "rdkafka", "axum"]),
 ];
