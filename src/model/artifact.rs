@@ -19,7 +19,7 @@ use crate::pipeline::feature::CATALOGUE;
 use crate::pipeline::score::{Model, ModelVersion};
 
 /// Format that this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Key of the JSON document in the safetensors metadata.
 const METADATA_KEY: &str = "tapewatch";
 
@@ -99,7 +99,7 @@ impl Artifact {
         let document = Document {
             format: FORMAT,
             version: self.version,
-            heads: vec!["decoder".into()],
+            heads: self.weights.spec.heads().into_iter().map(String::from).collect(),
             features: feature_names(),
             spec: self.weights.spec,
             calibrations: Arc::clone(&self.calibrations),
@@ -201,13 +201,7 @@ mod tests {
     use crate::pipeline::scaler::InputTransform;
 
     fn artifact() -> Artifact {
-        let spec = ModelSpec {
-            input_size: FEATURES,
-            hidden_size: 8,
-            layers: 1,
-            lookback: 4,
-            decoded_rows: 4,
-        };
+        let spec = ModelSpec::autoencoder(FEATURES, 8, 1, 4, 4);
         let rows: Vec<_> = (0..300).map(|i| [(i % 17) as f32 / 17.0; FEATURES]).collect();
         let errors: Vec<_> = rows.iter().map(|row| RowErrors::new(row, &[0.0; FEATURES])).collect();
         let pooled = Arc::new(Calibration::fit(InputTransform::fit(&rows), &rows, &errors));
@@ -247,10 +241,10 @@ mod tests {
         let key = br#"{\"format\":"#;
         let place = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len();
         let mut later = bytes.clone();
-        later[place] = b'2';
+        later[place] = b'9';
         assert!(matches!(
             Artifact::from_bytes(&later),
-            Err(ArtifactError::OtherFormat { found: 2 })
+            Err(ArtifactError::OtherFormat { found: 9 })
         ));
     }
 }

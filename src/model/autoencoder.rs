@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, Device, Result, Tensor, Var};
 
-use super::spec::ModelSpec;
+use super::spec::{LstmSpec, ModelSpec};
 use super::weights::Weights;
 
 /// An encoder-decoder whose parameters can be trained.
@@ -124,7 +124,7 @@ impl Autoencoder {
             .h
             .matmul(&recurrent)?
             .broadcast_add(projected)?
-            .chunk(ModelSpec::GATES, D::Minus1)?;
+            .chunk(LstmSpec::GATES, D::Minus1)?;
         let input = candle_nn::ops::sigmoid(&gates[0])?;
         let forget = candle_nn::ops::sigmoid(&gates[1])?;
         let candidate = gates[2].tanh()?;
@@ -167,13 +167,7 @@ mod tests {
     #[test]
     fn candle_and_the_forward_pass_agree() {
         for layers in 1..=3 {
-            let spec = ModelSpec {
-                input_size: 6,
-                hidden_size: 16,
-                layers,
-                lookback: 12,
-                decoded_rows: 12,
-            };
+            let spec = ModelSpec::autoencoder(6, 16, layers, 12, 12);
             let weights = Weights::seeded(spec, 11);
             let windows: Vec<f32> = (0..5 * 12 * 6).map(|i| ((i * 37 % 101) as f32 - 50.0) / 20.0).collect();
             let tensor = Tensor::from_slice(&windows, (5, 12, 6), &Device::Cpu).unwrap();

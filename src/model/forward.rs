@@ -12,7 +12,7 @@
 
 use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
 
-use super::spec::ModelSpec;
+use super::spec::{LstmSpec, ModelSpec};
 use super::weights::Weights;
 
 /// Gates computed at once: four registers of AVX2.
@@ -67,7 +67,7 @@ impl ForwardScorer {
         workspace.floats.clear();
         workspace
             .floats
-            .resize((2 * self.spec.layers + ModelSpec::GATES) * hidden, 0.0);
+            .resize((2 * self.spec.layers + LstmSpec::GATES) * hidden, 0.0);
         let (states, gates) = workspace.floats.split_at_mut(2 * self.spec.layers * hidden);
         for row in context.chunks_exact(self.spec.input_size).chain([newest]) {
             step(&self.encoder, row, states, gates);
@@ -128,7 +128,7 @@ impl Scorer for ForwardScorer {
 
 impl Layer {
     fn pack(weights: &Weights, part: &str, layer: usize) -> Self {
-        let gates = ModelSpec::GATES * weights.spec.hidden_size;
+        let gates = LstmSpec::GATES * weights.spec.hidden_size;
         let numbers = |kind: &str| weights.numbers(&format!("{part}.{kind}_l{layer}"));
         Layer {
             bias: numbers("bias_ih")
@@ -154,7 +154,7 @@ fn transposed(matrix: &[f32], rows: usize) -> Vec<f32> {
 /// `states`: `(layers, 2, H)`, h before c; `gates`: `(4H,)` scratch.
 #[inline(always)]
 fn step(layers: &[Layer], row: &[f32], states: &mut [f32], gates: &mut [f32]) {
-    let hidden = gates.len() / ModelSpec::GATES;
+    let hidden = gates.len() / LstmSpec::GATES;
     for (layer, weights) in layers.iter().enumerate() {
         let (below, own) = states.split_at_mut(2 * layer * hidden);
         let (h, c) = own[..2 * hidden].split_at_mut(hidden);
@@ -275,13 +275,7 @@ mod tests {
 
     #[test]
     fn evidence_is_the_same_bits_alone_in_a_batch_and_on_every_path() {
-        let spec = ModelSpec {
-            input_size: 5,
-            hidden_size: 24,
-            layers: 2,
-            lookback: 9,
-            decoded_rows: 9,
-        };
+        let spec = ModelSpec::autoencoder(5, 24, 2, 9, 9);
         let scorer = ForwardScorer::new(&Weights::seeded(spec, 3));
         let windows: Vec<Vec<f32>> = (0..7)
             .map(|w| (0..45).map(|i| ((i * 31 + w * 17) % 23) as f32 / 7.0 - 1.5).collect())

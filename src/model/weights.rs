@@ -17,15 +17,28 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Draws every parameter evenly from ±1/√H, as PyTorch does; the same seed gives the same bits.
+    /// Draws every parameter evenly from ±1/√n, as PyTorch does, n being H for an LSTM and the output heads, and the
+    /// inputs of the layer for the judge's nets and the bridge; the same seed gives the same bits.
     pub fn seeded(spec: ModelSpec, seed: u64) -> Self {
         let mut generator = Pcg64Mcg::seed_from_u64(seed);
-        let bound = 1.0 / libm::sqrtf(spec.hidden_size as f32);
-        let tensors = spec
-            .parameters()
-            .into_iter()
+        let parameters = spec.parameters();
+        let inputs: BTreeMap<&str, usize> = parameters
+            .iter()
+            .filter(|(name, _)| {
+                ["judge.", "row_judge.", "compress.", "expand."]
+                    .iter()
+                    .any(|net| name.starts_with(net))
+            })
+            .filter_map(|(name, shape)| Some((name.strip_suffix(".weight")?, *shape.last()?)))
+            .collect();
+        let tensors = parameters
+            .iter()
             .map(|(name, shape)| {
                 let count: usize = shape.iter().product();
+                let net = name.rsplit_once('.').map_or("", |(net, _)| net);
+                let fan_in = inputs.get(net).copied().unwrap_or(spec.hidden_size);
+                let bound = 1.0 / libm::sqrtf(fan_in as f32);
+                let name = name.clone();
                 (
                     name,
                     (0..count)
@@ -73,38 +86,34 @@ impl Weights {
 mod tests {
     use super::*;
 
-    const SPEC: ModelSpec = ModelSpec {
-        input_size: 3,
-        hidden_size: 8,
-        layers: 2,
-        lookback: 8,
-        decoded_rows: 8,
-    };
+    fn spec() -> ModelSpec {
+        ModelSpec::autoencoder(3, 8, 2, 8, 8)
+    }
 
     #[test]
     fn same_seed_gives_the_same_bits_and_another_does_not() {
-        assert_eq!(Weights::seeded(SPEC, 7), Weights::seeded(SPEC, 7));
-        assert_ne!(Weights::seeded(SPEC, 7), Weights::seeded(SPEC, 8));
+        assert_eq!(Weights::seeded(spec(), 7), Weights::seeded(spec(), 7));
+        assert_ne!(Weights::seeded(spec(), 7), Weights::seeded(spec(), 8));
     }
 
     #[test]
     fn wrong_parameters_are_named() {
-        let whole = Weights::seeded(SPEC, 1).tensors;
-        assert!(Weights::new(SPEC, whole.clone()).is_ok());
+        let whole = Weights::seeded(spec(), 1).tensors;
+        assert!(Weights::new(spec(), whole.clone()).is_ok());
         let mut missing = whole.clone();
         missing.remove("output.bias");
         assert!(
-            Weights::new(SPEC, missing)
+            Weights::new(spec(), missing)
                 .unwrap_err()
                 .starts_with("output.bias: missing")
         );
         let mut nan = whole.clone();
         nan.get_mut("output.bias").unwrap()[0] = f32::NAN;
-        assert!(Weights::new(SPEC, nan).unwrap_err().contains("not finite"));
+        assert!(Weights::new(spec(), nan).unwrap_err().contains("not finite"));
         let mut unknown = whole;
         unknown.insert("judge.weight".into(), vec![1.0]);
         assert!(
-            Weights::new(SPEC, unknown)
+            Weights::new(spec(), unknown)
                 .unwrap_err()
                 .starts_with("judge.weight: no parameter")
         );

@@ -260,13 +260,9 @@ fn one_cycle(share: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const SPEC: ModelSpec = ModelSpec {
-        input_size: FEATURES,
-        hidden_size: 8,
-        layers: 1,
-        lookback: 6,
-        decoded_rows: 3,
-    };
+    fn spec() -> ModelSpec {
+        ModelSpec::autoencoder(FEATURES, 8, 1, 6, 3)
+    }
     const CONFIG: FitConfig = FitConfig {
         batch_windows: 32,
         windows_max: 256,
@@ -288,7 +284,7 @@ mod tests {
             fit: windows(6..300),
             stop: windows(310..400),
         };
-        fit(data, SPEC, &CONFIG, seed, &mut |_| ControlFlow::Continue(())).unwrap()
+        fit(data, spec(), &CONFIG, seed, &mut |_| ControlFlow::Continue(())).unwrap()
     }
 
     #[test]
@@ -311,7 +307,7 @@ mod tests {
             fit: fit_to,
             stop: Vec::new(),
         };
-        let error = fit(data, SPEC, &CONFIG, 1, &mut |_| ControlFlow::Break(())).unwrap_err();
+        let error = fit(data, spec(), &CONFIG, 1, &mut |_| ControlFlow::Break(())).unwrap_err();
         assert!(matches!(error, FitError::Cancelled));
     }
 }

@@ -52,13 +52,13 @@ pub struct SizeConfig {
 impl SizeConfig {
     /// Gives the spec of a model of this size over our features.
     pub fn spec(&self) -> ModelSpec {
-        ModelSpec {
-            input_size: FEATURES,
-            hidden_size: self.hidden_size,
-            layers: self.layers,
-            lookback: self.lookback,
-            decoded_rows: self.decoded_rows,
-        }
+        ModelSpec::autoencoder(
+            FEATURES,
+            self.hidden_size,
+            self.layers,
+            self.lookback,
+            self.decoded_rows,
+        )
     }
 }
 
