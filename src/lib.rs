@@ -76,13 +76,12 @@
 //! ## [`model`]: the LSTM encoder-decoder
 //!
 //! [`spec`](model::spec) and [`weights`](model::weights) say what a model is, by PyTorch's names and in its layout;
-//! [`autoencoder`](model::autoencoder) is the reference on candle, with autograd; [`forward`](model::forward) is the
-//! plain pass that scores; [`artifact`](model::artifact) is a model as bytes.
+//! [`autoencoder`](model::autoencoder) is the reference on candle, with autograd; [`kernel`](model::kernel) scores; [`artifact`](model::artifact) is a model as bytes.
 //!
 //! - *Absent:* Kafka, training, thresholds, time. candle does not score: its sums differ with the batch.
-//! - *Invariant:* a window's evidence is the same bits alone, in any batch, and with or without AVX2.
+//! - *Invariant:* a window's evidence is the same bits alone, in any batch, and on every instruction set.
 //! - *Invariant:* the two implementations agree within 1e-5; an artifact that has been read has been checked. The one
-//!   `unsafe` block of the crate is in `forward`.
+//!   `unsafe` file of the crate is `kernel/simd.rs`.
 //!
 //! ## [`train`]: from ticks to a model that may take over
 //!

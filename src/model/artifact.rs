@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::forward::ForwardScorer;
+use super::kernel::scorer::KernelScorer;
 use super::spec::ModelSpec;
 use super::weights::Weights;
 use crate::pipeline::calibration::Calibrations;
@@ -162,7 +162,7 @@ impl Artifact {
     pub fn model(&self) -> Model {
         Model {
             version: self.version,
-            scorer: Arc::new(ForwardScorer::new(&self.weights)),
+            scorer: Arc::new(KernelScorer::new(&self.weights)),
             calibrations: Arc::clone(&self.calibrations),
         }
     }

@@ -161,7 +161,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::forward::ForwardScorer;
+    use crate::model::kernel::scorer::KernelScorer;
     use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
                 })
                 .collect();
             let mut evidence = Evidence::default();
-            ForwardScorer::new(&weights).score(&mut items, &mut Workspace::default(), &mut evidence);
+            KernelScorer::new(&weights).score(&mut items, &mut Workspace::default(), &mut evidence);
             for (a, b) in newest.iter().zip(&evidence.reconstruction) {
                 assert!((a - b).abs() < 1e-5, "{layers} layers: {a} {b}");
             }

@@ -1,10 +1,10 @@
 //! The model room: an LSTM encoder-decoder, what it is (spec, weights), how it is trained on (candle) and how it scores.
 //!
 //! Two implementations of the same mathematics check each other: [`autoencoder`] on candle's ops, used with autograd, and
-//! [`forward`], a plain forward pass in a fixed order of summation, which scores. Imports `pipeline` alone.
+//! [`kernel`], on vectors in a fixed order of summation, which scores. Imports `pipeline` alone.
 
 pub mod artifact;
 pub mod autoencoder;
-pub mod forward;
+pub mod kernel;
 pub mod spec;
 pub mod weights;

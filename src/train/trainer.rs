@@ -11,7 +11,7 @@ use super::calibrate::{calibrate, pooled_transform};
 use super::dataset::{Chunk, Split};
 use super::fit::{FitConfig, FitData, FitError, FitProgress, Fitted, WindowRef, fit};
 use crate::model::artifact::{Artifact, Provenance};
-use crate::model::forward::ForwardScorer;
+use crate::model::kernel::scorer::KernelScorer;
 use crate::model::spec::ModelSpec;
 use crate::pipeline::calibration::Calibrations;
 use crate::pipeline::feature::FEATURES;
@@ -115,7 +115,7 @@ pub fn train(
         .map(|(chunk, split)| InputTransform::fit(&chunk.rows[split.fit.start..split.stop.end]))
         .collect();
     let fitted = fit_weights(&chunks, &splits, &transforms, spec, config, progress)?;
-    let scorer = ForwardScorer::new(&fitted.weights);
+    let scorer = KernelScorer::new(&fitted.weights);
     let held_back = |chunk: &Chunk| Split::new(chunk.rows.len(), config.held_back_share).held_back;
     let (own, pooled) = calibrate(&scorer, &chunks, &transforms, pooled_transform(&chunks), held_back);
     let instruments: BTreeMap<_, _> = chunks

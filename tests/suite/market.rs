@@ -7,7 +7,7 @@ use tapewatch::config::Config;
 use tapewatch::inject::{self, Catalogue, Fault, Label};
 use tapewatch::kafka::alert_record;
 use tapewatch::model::artifact::{Artifact, Provenance};
-use tapewatch::model::forward::ForwardScorer;
+use tapewatch::model::kernel::scorer::KernelScorer;
 use tapewatch::model::weights::Weights;
 use tapewatch::offline::market::{MarketConfig, generate};
 use tapewatch::offline::replay::to_json;
@@ -133,7 +133,7 @@ pub fn train_on(market: &[InstrumentTicks], version: u32) -> Artifact {
 /// Makes a model whose weights are drawn, not trained, and calibrates it on a market: the same bits on every machine.
 pub fn seeded(config: &Config, market: &[InstrumentTicks], seed: u64) -> Artifact {
     let weights = Weights::seeded(config.model.spec(), seed);
-    let scorer = ForwardScorer::new(&weights);
+    let scorer = KernelScorer::new(&weights);
     let chunks: Vec<Chunk> = market.iter().map(|ticks| Chunk::new(ticks, Vec::new())).collect();
     let split = |chunk: &Chunk| Split::new(chunk.rows.len(), config.training.held_back_share);
     let transform = |chunk: &Chunk| InputTransform::fit(&chunk.rows[split(chunk).fit]);

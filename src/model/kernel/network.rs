@@ -1,0 +1,330 @@
+//! The whole model on vectors: windows or carried states in, evidence out.
+//!
+//! Rows are taken in blocks of [`BLOCK_ROWS`], so memory is bounded by the block and stays in cache. Nothing is allocated
+//! once the workspace has grown to a block's needs.
+
+use super::encoder::Encoder;
+use super::heads::{Bridge, Generator, Judge};
+use super::scratch::Scratch;
+use super::simd::Path;
+use super::stack::{States, StepInput};
+use super::step::Rows;
+use crate::model::spec::ModelSpec;
+use crate::model::weights::Weights;
+use crate::pipeline::score::{Evidence, Workspace};
+
+/// Rows that are computed at once: a multiple of every path's tile, and few enough for the states of a large model (128
+/// numbers per row and layer) to stay in the first-level cache beside the weights of one vector of units.
+pub const BLOCK_ROWS: usize = 48;
+
+/// The rows of one window, oldest first: those of `before`, then those of `newest`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WindowRows<'a> {
+    /// `(T − q, F)`.
+    pub before: &'a [f32],
+    /// `(q, F)`, q ≥ 1.
+    pub newest: &'a [f32],
+}
+
+impl<'a> WindowRows<'a> {
+    /// Gives row `t` of `features` numbers.
+    #[inline(always)]
+    pub fn row(&self, t: usize, features: usize) -> &'a [f32] {
+        let start = t * features;
+        match start.checked_sub(self.before.len()) {
+            None => &self.before[start..start + features],
+            Some(start) => &self.newest[start..start + features],
+        }
+    }
+}
+
+/// One instrument's carried state and the rows that wait for it.
+#[derive(Debug, Default)]
+pub struct CarriedRows<'a> {
+    /// `(S,)`, as [`ModelSpec::parameters`] orders it; moves on by all rows.
+    pub state: &'a mut [f32],
+    /// `(Q, F)`, oldest first.
+    pub rows: &'a [f32],
+}
+
+/// A model packed for one path.
+#[derive(Debug)]
+pub struct Kernel {
+    spec: ModelSpec,
+    encoder: Encoder,
+    bridge: Bridge,
+    decoder: Option<Generator>,
+    predictor: Option<Generator>,
+    judge: Option<Judge>,
+}
+
+/// What the heads look at: up to [`BLOCK_ROWS`] rows and the encoder's states around them.
+struct Encoded<'a> {
+    /// Rows that are there.
+    n: usize,
+    /// Which scored row each is, counted from the start of the evidence.
+    places: [usize; BLOCK_ROWS],
+    /// `(n, S)` before the rows; only where there is a predictor.
+    before: &'a mut [f32],
+    /// `(n, S)` after the rows.
+    after: &'a mut [f32],
+    /// `(n, F)`.
+    rows: &'a mut [f32],
+}
+
+/// Pieces that a block's scratch is cut into at most: what [`Encoded`] holds, and what encoder or heads add.
+const PIECES: usize = 16;
+
+impl Kernel {
+    /// Packs weights for a path.
+    ///
+    /// # Panics
+    /// When this processor cannot run the path.
+    pub fn new(weights: &Weights, path: Path) -> Self {
+        let spec = weights.spec;
+        let generator = |rows: usize, prefix: &str, output: &str| {
+            (rows > 0).then(|| Generator::pack(weights, prefix, output, path))
+        };
+        Kernel {
+            spec,
+            encoder: Encoder::pack(weights, path),
+            bridge: Bridge::pack(weights, path),
+            decoder: generator(spec.decoded_rows, "decoder", "output"),
+            predictor: generator(spec.horizon, "predictor", "predictor_output"),
+            judge: spec.judge.map(|judge| Judge::pack(weights, judge, path)),
+        }
+    }
+
+    /// Gives the sizes.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Scores windows of T rows: the `rebuilt` newest rows of each as the decoder makes them, `(N, rebuilt, F)` and newest
+    /// first, its newest row as it was foretold, `(N, F)`, and the judge's log-odds, `(N,)`, are appended.
+    ///
+    /// # Panics
+    /// When a window is shorter than T rows.
+    pub fn score_windows<'w>(
+        &self,
+        windows: impl Iterator<Item = WindowRows<'w>>,
+        rebuilt: usize,
+        workspace: &mut Workspace,
+        evidence: &mut Evidence,
+    ) {
+        let mut block = [WindowRows::default(); BLOCK_ROWS];
+        let mut n = 0;
+        for window in windows {
+            block[n] = window;
+            n += 1;
+            if n == BLOCK_ROWS {
+                self.score_block(&block, rebuilt, workspace, evidence);
+                n = 0;
+            }
+        }
+        if n > 0 {
+            self.score_block(&block[..n], rebuilt, workspace, evidence);
+        }
+    }
+
+    fn score_block(
+        &self,
+        windows: &[WindowRows<'_>],
+        rebuilt: usize,
+        workspace: &mut Workspace,
+        evidence: &mut Evidence,
+    ) {
+        let (n, features, lookback) = (windows.len(), self.spec.input_size, self.spec.lookback);
+        let work_len = self.encoder.scratch_len(n, lookback).max(self.heads_len(n));
+        let (mut encoded, mut scratch) = self.encoded(n, work_len, workspace);
+        let early = self.predictor.is_some().then_some(&mut *encoded.before);
+        self.encoder
+            .encode(windows, lookback, early, encoded.after, scratch.fork());
+        for (window, row) in windows.iter().zip(encoded.rows.chunks_exact_mut(features)) {
+            row.copy_from_slice(window.row(lookback - 1, features));
+        }
+        let first = self.extend(evidence, n, rebuilt);
+        encoded.n = n;
+        encoded.places = std::array::from_fn(|row| first + row);
+        self.run_heads(&encoded, rebuilt, scratch, evidence);
+    }
+
+    /// Cuts memory for `n` rows and `work_len` further numbers out of the workspace.
+    fn encoded<'a>(&self, n: usize, work_len: usize, workspace: &'a mut Workspace) -> (Encoded<'a>, Scratch<'a>) {
+        let (features, state_len) = (self.spec.input_size, self.encoder.state_len());
+        let len = n * (2 * state_len + features) + work_len;
+        let mut scratch = Scratch::new(&mut workspace.floats, len, PIECES);
+        let encoded = Encoded {
+            n: 0,
+            places: [0; BLOCK_ROWS],
+            before: scratch.take(n * state_len),
+            after: scratch.take(n * state_len),
+            rows: scratch.take(n * features),
+        };
+        (encoded, scratch)
+    }
+
+    /// Makes room for `n` more scored rows; gives the number of those that are there.
+    fn extend(&self, evidence: &mut Evidence, n: usize, rebuilt: usize) -> usize {
+        let features = self.spec.input_size;
+        let mut first = 0;
+        let mut grow = |list: &mut Vec<f32>, is_there: bool, width: usize| {
+            if is_there && width > 0 {
+                first = list.len() / width;
+                list.resize(list.len() + n * width, 0.0);
+            }
+        };
+        grow(&mut evidence.reconstruction, self.decoder.is_some(), rebuilt * features);
+        grow(&mut evidence.forecast, self.predictor.is_some(), features);
+        grow(&mut evidence.judge, self.judge.is_some(), 1);
+        first
+    }
+
+    /// Moves carried states on by their rows; what [`Kernel::score_windows`] appends per window is appended per row, in
+    /// the order of items and of rows within them.
+    ///
+    /// # Panics
+    /// When a state's length is not S.
+    pub fn score_carried(
+        &self,
+        items: &mut [CarriedRows<'_>],
+        rebuilt: usize,
+        workspace: &mut Workspace,
+        evidence: &mut Evidence,
+    ) {
+        for block in items.chunks_mut(BLOCK_ROWS) {
+            self.carry_block(block, rebuilt, workspace, evidence);
+        }
+    }
+
+    fn carry_block(
+        &self,
+        items: &mut [CarriedRows<'_>],
+        rebuilt: usize,
+        workspace: &mut Workspace,
+        evidence: &mut Evidence,
+    ) {
+        let (features, hidden, state_len) = (self.spec.input_size, self.spec.hidden_size, self.encoder.state_len());
+        let queued = |item: &CarriedRows<'_>| item.rows.len() / features;
+        // Longest queue first, so that the rows of one step are the first so many.
+        let mut order: [usize; BLOCK_ROWS] = std::array::from_fn(|index| index);
+        let order = &mut order[..items.len()];
+        order.sort_unstable_by_key(|index| (usize::MAX - queued(&items[*index]), *index));
+        let mut starts = [0; BLOCK_ROWS];
+        let total = items.iter().zip(&mut starts).fold(0, |total, (item, start)| {
+            *start = total;
+            total + queued(item)
+        });
+        let first = self.extend(evidence, total, rebuilt);
+
+        let stack = self.encoder.forward();
+        let states_len = stack.states_len(items.len());
+        let (mut encoded, mut scratch) = self.encoded(BLOCK_ROWS, states_len + self.heads_len(BLOCK_ROWS), workspace);
+        let mut states = States::zeros(stack, items.len(), scratch.take(states_len));
+        for (row, item) in order.iter().enumerate() {
+            states.import(row, hidden, items[*item].state);
+        }
+        let longest = order.first().map_or(0, |item| queued(&items[*item]));
+        for q in 0..longest {
+            let active = order.iter().take_while(|item| queued(&items[**item]) > q).count();
+            states.keep(active);
+            if encoded.n + active > BLOCK_ROWS {
+                self.run_heads(&encoded, rebuilt, scratch.fork(), evidence);
+                encoded.n = 0;
+            }
+            let from = encoded.n;
+            for (row, item) in order[..active].iter().enumerate() {
+                let place = (from + row) * features;
+                encoded.rows[place..place + features].copy_from_slice(&items[*item].rows[q * features..][..features]);
+                encoded.places[from + row] = first + starts[*item] + q;
+            }
+            if self.predictor.is_some() {
+                states.export_all(active, hidden, &mut encoded.before[from * state_len..]);
+            }
+            let rows = Rows {
+                data: &encoded.rows[from * features..],
+                stride: features,
+            };
+            stack.step(&mut states, StepInput::Rows(rows));
+            states.export_all(active, hidden, &mut encoded.after[from * state_len..]);
+            for (row, item) in order[..active].iter().enumerate() {
+                if queued(&items[*item]) == q + 1 {
+                    let after = &encoded.after[(from + row) * state_len..][..state_len];
+                    items[*item].state.copy_from_slice(after);
+                }
+            }
+            encoded.n += active;
+        }
+        self.run_heads(&encoded, rebuilt, scratch, evidence);
+    }
+
+    /// Lets every head look at the rows and writes what it says to their places.
+    fn run_heads(&self, encoded: &Encoded<'_>, rebuilt: usize, mut scratch: Scratch<'_>, evidence: &mut Evidence) {
+        let (n, features) = (encoded.n, self.spec.input_size);
+        if n == 0 {
+            return;
+        }
+        let states = |data| Rows {
+            data,
+            stride: self.encoder.state_len(),
+        };
+        let copy = |row: Rows<'_>, index: usize, out: &mut [f32]| {
+            out[..features].copy_from_slice(&row.data[index * row.stride..][..features]);
+        };
+        if let Some(decoder) = &self.decoder {
+            decoder.run(
+                &self.bridge,
+                states(encoded.after),
+                n,
+                rebuilt,
+                scratch.fork(),
+                |step, made| {
+                    for (index, place) in encoded.places[..n].iter().enumerate() {
+                        copy(
+                            made,
+                            index,
+                            &mut evidence.reconstruction[(place * rebuilt + step) * features..],
+                        );
+                    }
+                },
+            );
+        }
+        if let Some(predictor) = &self.predictor {
+            predictor.run(&self.bridge, states(encoded.before), n, 1, scratch.fork(), |_, made| {
+                for (index, place) in encoded.places[..n].iter().enumerate() {
+                    copy(made, index, &mut evidence.forecast[place * features..]);
+                }
+            });
+        }
+        if let Some(judge) = &self.judge {
+            let seen = self.spec.judged_state();
+            let top = (self.spec.layers - 1) * seen;
+            let input = scratch.take(n * (seen + features));
+            for (row, input) in input.chunks_exact_mut(seen + features).enumerate() {
+                let (state, rest) = input.split_at_mut(seen);
+                state.copy_from_slice(&encoded.after[row * self.encoder.state_len() + top..][..seen]);
+                rest.copy_from_slice(&encoded.rows[row * features..][..features]);
+            }
+            let input = Rows {
+                data: input,
+                stride: seen + features,
+            };
+            judge.run(input, seen, n, scratch, |row, log_odds| {
+                evidence.judge[encoded.places[row]] += log_odds;
+            });
+        }
+    }
+
+    /// Gives the numbers that [`Kernel::run_heads`] takes from its scratch.
+    fn heads_len(&self, n: usize) -> usize {
+        let generator = |generator: &Option<Generator>| {
+            generator
+                .as_ref()
+                .map_or(0, |generator| generator.scratch_len(&self.bridge, n))
+        };
+        let judge = self.judge.as_ref().map_or(0, |judge| {
+            n * (self.spec.judged_state() + self.spec.input_size) + judge.scratch_len(n)
+        });
+        generator(&self.decoder).max(generator(&self.predictor)).max(judge)
+    }
+}

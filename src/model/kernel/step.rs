@@ -1,0 +1,210 @@
+//! The steps that everything is made of: one LSTM step of many rows, and a linear layer of many rows.
+//!
+//! Promises that a row's result depends on that row alone: every sum begins with the bias and adds inputs, then the state
+//! before, in index order. Rows are whatever the caller lays side by side: windows, instruments, queued ticks.
+
+use super::packed::{PackedDense, PackedLayer};
+use super::simd::{POW2_STEPS, Scalars, Simd, Task, Vectors, accumulate};
+
+/// Rows of numbers that lie `stride` apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// Numbers.
+    pub data: &'a [f32],
+    /// From one row to the next.
+    pub stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Gives the rows from `row` on; none for a layer that takes no input.
+    #[inline(always)]
+    fn from(self, row: usize) -> Scalars<'a> {
+        Scalars {
+            data: self.data.get(row * self.stride..).unwrap_or(&[]),
+            row: self.stride,
+            step: 1,
+        }
+    }
+}
+
+/// Calls `$tile::<S, W>($argument…)` for rows 0..`$rows`, as many at once (W) as the registers take, evenly cut.
+macro_rules! for_tiles {
+    ($simd:ty, $rows:expr, |$row:ident, $w:ident| $body:expr) => {{
+        let rows: usize = $rows;
+        let mut $row = 0;
+        while $row < rows {
+            let left = rows - $row;
+            let tile = left.div_ceil(left.div_ceil(<$simd>::ROWS));
+            macro_rules! arm {
+                ($count:literal) => {{
+                    const $w: usize = $count;
+                    $body
+                }};
+            }
+            match tile {
+                6 if <$simd>::ROWS >= 6 => arm!(6),
+                5 if <$simd>::ROWS >= 5 => arm!(5),
+                4 if <$simd>::ROWS >= 4 => arm!(4),
+                3 if <$simd>::ROWS >= 3 => arm!(3),
+                2 if <$simd>::ROWS >= 2 => arm!(2),
+                _ => arm!(1),
+            }
+            $row += tile;
+        }
+    }};
+}
+
+/// One LSTM step of `rows` rows.
+pub struct Step<'a> {
+    /// Weights.
+    pub layer: &'a PackedLayer,
+    /// Rows.
+    pub rows: usize,
+    /// `(rows, I)`.
+    pub input: Rows<'a>,
+    /// `(rows, padded)`: h before.
+    pub hidden: &'a [f32],
+    /// `(rows, padded)`: c, before and after.
+    pub cell: &'a mut [f32],
+    /// `(rows, padded)`: h after.
+    pub out: &'a mut [f32],
+}
+
+impl Step<'_> {
+    #[inline(always)]
+    fn tile<S: Simd, const W: usize>(&mut self, simd: S, block: usize, first: usize) {
+        let layer = self.layer;
+        let weights = layer.block(block, S::LANES);
+        let width = PackedLayer::GATES * S::LANES;
+        let (bias, weights) = weights.split_at(width);
+        let mut sums = [vectors::<S, 4>(simd, bias); W];
+        let (inputs, hidden) = weights.split_at(layer.inputs * width);
+        let rows_of = |data| Vectors { data, step: width };
+        accumulate(simd, &mut sums, rows_of(inputs), self.input.from(first), layer.inputs);
+        let before = Rows {
+            data: self.hidden,
+            stride: layer.padded,
+        };
+        accumulate(simd, &mut sums, rows_of(hidden), before.from(first), layer.hidden);
+        for (w, gates) in sums.into_iter().enumerate() {
+            let place = (first + w) * layer.padded + block * S::LANES;
+            let c = &mut self.cell[place..place + S::LANES];
+            let (h_after, c_after) = activate(simd, gates, simd.load(c));
+            simd.store(c_after, c);
+            simd.store(h_after, &mut self.out[place..place + S::LANES]);
+        }
+    }
+}
+
+impl Task for Step<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        for block in 0..self.layer.padded / S::LANES {
+            for_tiles!(S, self.rows, |row, W| self.tile::<S, W>(simd, block, row));
+        }
+    }
+}
+
+/// Reads N vectors that lie side by side. (No closures here and below: they would not be compiled for the path.)
+#[inline(always)]
+fn vectors<S: Simd, const N: usize>(simd: S, from: &[f32]) -> [S::V; N] {
+    let mut vectors = [simd.splat(0.0); N];
+    for (n, vector) in vectors.iter_mut().enumerate() {
+        *vector = simd.load(&from[n * S::LANES..]);
+    }
+    vectors
+}
+
+/// Gives h and c after a step from the gates' scaled sums (input, forget, cell, output) and c before.
+///
+/// With A, B, G = 1 + 2^sum of forget, input and cell gate: c' = (c·B·G + (2 − G)·A) / (A·B·G), which is
+/// σ(f)·c + σ(i)·tanh(g) with one division; h alike.
+#[inline(always)]
+fn activate<S: Simd>(simd: S, gates: [S::V; 4], c: S::V) -> (S::V, S::V) {
+    let [input, forget, cell, output] = gates;
+    let input = one_plus_pow2(simd, input);
+    let forget = one_plus_pow2(simd, forget);
+    let cell = one_plus_pow2(simd, cell);
+    let output = one_plus_pow2(simd, output);
+    let two = simd.splat(2.0);
+    let input_cell = simd.mul(input, cell);
+    let new = simd.mul(simd.sub(two, cell), forget);
+    let c = simd.div(simd.mul_add(c, input_cell, new), simd.mul(input_cell, forget));
+    let squashed = one_plus_pow2(simd, simd.mul(c, simd.splat(-2.0 * std::f32::consts::LOG2_E)));
+    let h = simd.div(simd.sub(two, squashed), simd.mul(output, squashed));
+    (h, c)
+}
+
+/// Gives 1 + 2^x within 4.3e-7 of 2^x, x clamped to ±42 (so that the product of three such numbers stays finite).
+///
+/// 2^x = 2^(t/16) · 2^r with t = 16x rounded and |r| ≤ 1/32: a table for the first factor (Tang 1989), a polynomial for the
+/// second, minimax for the relative error over that range under the constraint that it is 1 at 0 (Lawson's algorithm).
+#[inline(always)]
+fn one_plus_pow2<S: Simd>(simd: S, x: S::V) -> S::V {
+    const LIMIT: f32 = 42.0;
+    // Adding this rounds to a sixteenth, whose number then stands in the lowest bits.
+    const ROUND: f32 = 1.5 * (1 << 23) as f32 / POW2_STEPS as f32;
+    const LINEAR: f32 = 0.693_187_7;
+    const SQUARE: f32 = 0.240_226_42;
+    let x = simd.clamp(x, simd.splat(LIMIT));
+    let sixteenths = simd.add(x, simd.splat(ROUND));
+    let rest = simd.sub(x, simd.sub(sixteenths, simd.splat(ROUND)));
+    let power = simd.pow2_sixteenths(sixteenths);
+    let slope = simd.mul_add(rest, simd.splat(SQUARE), simd.splat(LINEAR));
+    simd.mul_add(simd.mul(power, rest), slope, simd.add(power, simd.splat(1.0)))
+}
+
+/// A linear layer of `rows` rows, with or without max(0, ·) behind it.
+pub struct Dense<'a> {
+    /// Weights.
+    pub layer: &'a PackedDense,
+    /// Rows.
+    pub rows: usize,
+    /// `(rows, I)`.
+    pub input: Rows<'a>,
+    /// `(rows, padded)`.
+    pub out: &'a mut [f32],
+    /// Whether negative outputs become 0.
+    pub relu: bool,
+}
+
+impl Dense<'_> {
+    #[inline(always)]
+    fn tile<S: Simd, const W: usize, const N: usize>(&mut self, simd: S, first_output: usize, first: usize) {
+        let layer = self.layer;
+        let width = N * S::LANES;
+        let (bias, weights) = layer.group(first_output, width).split_at(width);
+        let mut sums = [vectors::<S, N>(simd, bias); W];
+        let weights = Vectors {
+            data: weights,
+            step: width,
+        };
+        accumulate(simd, &mut sums, weights, self.input.from(first), layer.inputs);
+        for (w, sums) in sums.into_iter().enumerate() {
+            let out = &mut self.out[(first + w) * layer.padded + first_output..][..width];
+            for (n, mut sum) in sums.into_iter().enumerate() {
+                if self.relu {
+                    sum = simd.max(sum, simd.splat(0.0));
+                }
+                simd.store(sum, &mut out[n * S::LANES..]);
+            }
+        }
+    }
+}
+
+impl Task for Dense<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let mut output = 0;
+        while output < self.layer.padded {
+            let vectors = ((self.layer.padded - output) / S::LANES).min(PackedDense::GROUP);
+            match vectors {
+                4 => for_tiles!(S, self.rows, |row, W| self.tile::<S, W, 4>(simd, output, row)),
+                3 => for_tiles!(S, self.rows, |row, W| self.tile::<S, W, 3>(simd, output, row)),
+                2 => for_tiles!(S, self.rows, |row, W| self.tile::<S, W, 2>(simd, output, row)),
+                _ => for_tiles!(S, self.rows, |row, W| self.tile::<S, W, 1>(simd, output, row)),
+            }
+            output += vectors * S::LANES;
+        }
+    }
+}

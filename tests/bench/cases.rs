@@ -1,0 +1,333 @@
+//! The cases: models, inputs, and how each is run.
+
+use std::collections::HashMap;
+use std::path::Path as FilePath;
+
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+use serde_json::{Value, json};
+use tapewatch::model::kernel::network::{CarriedRows, Kernel, WindowRows};
+use tapewatch::model::kernel::simd::Path;
+use tapewatch::model::spec::{ContextKind, JudgeSpec, LstmSpec, ModelSpec};
+use tapewatch::model::weights::Weights;
+use tapewatch::pipeline::score::{Evidence, Workspace};
+
+/// Seed of all weights.
+const SEED: u64 = 20_240_101;
+/// Batches of windows.
+const BATCHES: [usize; 5] = [1, 16, 64, 256, 1024];
+
+/// A named model.
+#[derive(Clone, Copy)]
+pub struct Model {
+    pub name: &'static str,
+    pub spec: ModelSpec,
+}
+
+/// Gives the models by name.
+pub fn model(name: &'static str) -> Model {
+    let judge = |row_net| ModelSpec {
+        context: ContextKind::Carried,
+        judge: Some(JudgeSpec {
+            hidden: [64, 32],
+            row_net,
+        }),
+        ..ModelSpec::autoencoder(67, 32, 1, 64, 0)
+    };
+    let reference = ModelSpec::autoencoder(6, 32, 1, 64, 64);
+    let large = ModelSpec::autoencoder(8, 64, 2, 128, 128);
+    let conditioned = |spec| ModelSpec {
+        conditioned: true,
+        ..spec
+    };
+    let spec = match name {
+        "ref" => reference,
+        "ref_conditioned" => conditioned(reference),
+        "large" => large,
+        "large_conditioned" => conditioned(large),
+        "judge" => judge(false),
+        "judge+ff" => judge(true),
+        "carried" => ModelSpec {
+            context: ContextKind::Carried,
+            decoded_rows: 8,
+            ..reference
+        },
+        unknown => panic!("no model {unknown}"),
+    };
+    Model { name, spec }
+}
+
+/// Where the rows come from.
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// Windows, full or the newest k rows decoded; overlapping ones of one series, or each of its own instrument.
+    Windows { batch: usize, k: usize, gathered: bool },
+    /// Carried states of instruments, each with queued ticks; k rows are decoded at every tick.
+    Carried {
+        instruments: usize,
+        queued: usize,
+        k: usize,
+    },
+}
+
+/// One thing to time.
+pub struct Case {
+    model: Model,
+    path: Path,
+    work: Work,
+}
+
+/// Lists all cases.
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for path in Path::available() {
+        // Without fused multiply-add in the compiler's target a call is made for each: one case shows that it is equal.
+        let is_slow = path == Path::Portable && !cfg!(target_feature = "fma");
+        for name in ["ref", "ref_conditioned", "large", "large_conditioned"] {
+            let model = model(name);
+            for batch in BATCHES.into_iter().filter(|batch| !is_slow || *batch == 16) {
+                for (k, gathered) in [(model.spec.lookback, false), (model.spec.lookback, true), (8, false)] {
+                    let work = Work::Windows { batch, k, gathered };
+                    cases.push(Case { model, path, work });
+                }
+            }
+        }
+        for (name, k) in [("judge", 0), ("judge+ff", 0), ("carried", 1), ("carried", 8)] {
+            for (instruments, queued) in [(1, 1), (1, 64), (16, 1), (16, 64), (1024, 1), (1024, 64)] {
+                if !is_slow || instruments == 16 {
+                    let work = Work::Carried { instruments, queued, k };
+                    cases.push(Case {
+                        model: model(name),
+                        path,
+                        work,
+                    });
+                }
+            }
+        }
+    }
+    cases
+}
+
+/// Numbers that wander within about ±2.5, the same everywhere.
+fn series(rows: usize, features: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
+    let mut levels = vec![0.0_f32; features];
+    let mut numbers = Vec::with_capacity(rows * features);
+    for _ in 0..rows {
+        for level in &mut levels {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *level = 0.9 * *level + (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
+            numbers.push(*level);
+        }
+    }
+    numbers
+}
+
+/// A model's inputs as flat lists: one per window or instrument.
+fn inputs(spec: &ModelSpec, work: Work) -> Vec<Vec<f32>> {
+    let (features, lookback) = (spec.input_size, spec.lookback);
+    match work {
+        Work::Windows {
+            batch, gathered: true, ..
+        } => (0..batch).map(|w| series(lookback, features, w as u32 + 1)).collect(),
+        Work::Windows { batch, .. } => {
+            let whole = series(batch + lookback - 1, features, 1);
+            let window = |w: usize| whole[w * features..(w + lookback) * features].to_vec();
+            (0..batch).map(window).collect()
+        }
+        Work::Carried {
+            instruments, queued, ..
+        } => (0..instruments)
+            .map(|i| series(queued, features, i as u32 + 1))
+            .collect(),
+    }
+}
+
+/// Mean squared error of the newest `k` rows of each window, `(N,)`.
+fn errors(windows: &[Vec<f32>], rebuilt: &[f32], k: usize, features: usize, scores: &mut Vec<f32>) {
+    scores.clear();
+    for (window, rebuilt) in windows.iter().zip(rebuilt.chunks_exact(k * features)) {
+        let mut sum = 0.0;
+        for (row, made) in window.rchunks_exact(features).zip(rebuilt.chunks_exact(features)) {
+            for (a, b) in row.iter().zip(made) {
+                sum += (a - b) * (a - b);
+            }
+        }
+        scores.push(sum / (k * features) as f32);
+    }
+}
+
+impl Case {
+    /// Gives the path it runs on.
+    pub fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Says which case it is.
+    pub fn label(&self) -> Value {
+        let spec = &self.model.spec;
+        let decoder = match (spec.decoded_rows, spec.conditioned) {
+            (0, _) => "none",
+            (_, true) => "conditioned",
+            (_, false) => "unconditioned",
+        };
+        let mut label = json!({
+            "model": self.model.name.trim_end_matches("_conditioned"),
+            "decoder": decoder,
+            "implementation": "kernel",
+            "path": self.path.name(),
+        });
+        let more = match self.work {
+            Work::Windows { batch, k, gathered } => {
+                json!({ "batch": batch, "k": k, "windows": if gathered { "gathered" } else { "series" } })
+            }
+            Work::Carried { instruments, queued, k } => {
+                json!({ "context": "carried", "batch": instruments, "queued": queued, "k": k })
+            }
+        };
+        if let (Some(label), Value::Object(more)) = (label.as_object_mut(), more) {
+            label.extend(more);
+        }
+        label
+    }
+
+    /// Gives the windows or ticks that one run scores.
+    pub fn items(&self) -> usize {
+        match self.work {
+            Work::Windows { batch, .. } => batch,
+            Work::Carried {
+                instruments, queued, ..
+            } => instruments * queued,
+        }
+    }
+
+    /// Gives what is counted per second.
+    pub fn unit(&self) -> &'static str {
+        match self.work {
+            Work::Windows { .. } => "windows_per_sec",
+            Work::Carried { .. } => "ticks_per_sec",
+        }
+    }
+
+    /// Gives the operations of one run: two per multiply-add of weights.
+    pub fn flops(&self) -> f64 {
+        let spec = &self.model.spec;
+        let step = |stack: &LstmSpec| -> usize {
+            let layer = |layer| LstmSpec::GATES * stack.hidden_size * (stack.inputs_of(layer) + stack.hidden_size);
+            (0..stack.layers).map(layer).sum()
+        };
+        let made = step(&spec.decoder()) + spec.hidden_size * spec.input_size;
+        let judge = spec.judge.map_or(0, |judge| {
+            let net = |inputs| inputs * judge.hidden[0] + judge.hidden[0] * judge.hidden[1] + judge.hidden[1];
+            net(spec.judged_state() + spec.input_size) + if judge.row_net { net(spec.input_size) } else { 0 }
+        });
+        let one = match self.work {
+            Work::Windows { k, .. } => spec.lookback * step(&spec.encoder()) + k * made,
+            Work::Carried { k, .. } => step(&spec.encoder()) + k * made + judge,
+        };
+        2.0 * (one * self.items()) as f64
+    }
+
+    /// Packs the weights and gives what is to be timed: scores of one run.
+    pub fn prepare(&self) -> Box<dyn FnMut() -> Vec<f32>> {
+        let kernel = Kernel::new(&Weights::seeded(self.model.spec, SEED), self.path);
+        let inputs = inputs(&self.model.spec, self.work);
+        let features = self.model.spec.input_size;
+        let (mut workspace, mut evidence) = (Workspace::default(), Evidence::default());
+        match self.work {
+            Work::Windows { k, .. } => {
+                let mut scores = Vec::new();
+                Box::new(move || {
+                    evidence.clear();
+                    let windows = inputs.iter().map(|window| WindowRows {
+                        before: &[],
+                        newest: window,
+                    });
+                    kernel.score_windows(windows, k, &mut workspace, &mut evidence);
+                    errors(&inputs, &evidence.reconstruction, k, features, &mut scores);
+                    scores.clone()
+                })
+            }
+            Work::Carried { k, .. } => {
+                let mut states = vec![vec![0.0; kernel.spec().encoder().state_len()]; inputs.len()];
+                Box::new(move || {
+                    evidence.clear();
+                    let items = states.iter_mut().zip(&inputs);
+                    let mut items: Vec<CarriedRows<'_>> = items
+                        .map(|(state, rows)| {
+                            state.fill(0.0);
+                            CarriedRows { state, rows }
+                        })
+                        .collect();
+                    kernel.score_carried(&mut items, k, &mut workspace, &mut evidence);
+                    match k {
+                        0 => evidence.judge.clone(),
+                        _ => evidence.reconstruction.clone(),
+                    }
+                })
+            }
+        }
+    }
+}
+
+/// Writes what the peers are to run: `<model>.safetensors` with the weights, `inputs` `(N, T, F)` and `scores` `(N,)`.
+pub fn dump(folder: &FilePath) {
+    std::fs::create_dir_all(folder).expect("a folder to write to");
+    let windows = |name, k| {
+        (
+            name,
+            Work::Windows {
+                batch: 1024,
+                k,
+                gathered: false,
+            },
+        )
+    };
+    let carried = |name| {
+        let work = Work::Carried {
+            instruments: 1024,
+            queued: 64,
+            k: 0,
+        };
+        (name, work)
+    };
+    for (name, work) in [
+        windows("ref", 64),
+        windows("large", 128),
+        carried("judge"),
+        carried("judge+ff"),
+    ] {
+        let model = model(name);
+        let case = Case {
+            model,
+            path: Path::best(),
+            work,
+        };
+        let inputs = inputs(&model.spec, work);
+        let length = inputs[0].len() / model.spec.input_size;
+        let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = vec![
+            (
+                "inputs".into(),
+                vec![inputs.len(), length, model.spec.input_size],
+                inputs.concat(),
+            ),
+            ("scores".into(), vec![case.items()], case.prepare()()),
+        ];
+        let weights = Weights::seeded(model.spec, SEED);
+        for (name, shape) in model.spec.parameters() {
+            let numbers = weights.numbers(&name).to_vec();
+            tensors.push((name, shape, numbers));
+        }
+        let bytes: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, _, numbers)| numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("a tensor of its shape");
+            (name.as_str(), view)
+        });
+        let spec = serde_json::to_string(&model.spec).expect("a spec as JSON");
+        let metadata = HashMap::from([("spec".to_string(), spec)]);
+        let file = folder.join(format!("{name}.safetensors"));
+        serialize_to_file(views, Some(metadata), &file).expect("a file that can be written");
+    }
+}
