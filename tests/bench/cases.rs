@@ -145,14 +145,16 @@ fn inputs(spec: &ModelSpec, work: Work) -> Vec<Vec<f32>> {
 /// Mean squared error of the newest `k` rows of each window, `(N,)`.
 fn errors(windows: &[Vec<f32>], rebuilt: &[f32], k: usize, features: usize, scores: &mut Vec<f32>) {
     scores.clear();
+    // One sum per feature, so that the sums do not wait for each other.
+    let mut sums = vec![0.0_f32; features];
     for (window, rebuilt) in windows.iter().zip(rebuilt.chunks_exact(k * features)) {
-        let mut sum = 0.0;
+        sums.fill(0.0);
         for (row, made) in window.rchunks_exact(features).zip(rebuilt.chunks_exact(features)) {
-            for (a, b) in row.iter().zip(made) {
-                sum += (a - b) * (a - b);
+            for ((sum, a), b) in sums.iter_mut().zip(row).zip(made) {
+                *sum += (a - b) * (a - b);
             }
         }
-        scores.push(sum / (k * features) as f32);
+        scores.push(sums.iter().sum::<f32>() / (k * features) as f32);
     }
 }
 

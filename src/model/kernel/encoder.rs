@@ -59,7 +59,11 @@ impl Encoder {
         }
         let (n, features, hidden) = (windows.len(), self.spec.input_size, self.spec.hidden_size);
         let stack = self.forward();
-        let rows = scratch.take(n * features);
+        // Whole windows side by side: one copy each, not one per row.
+        let rows = scratch.take(n * steps * features);
+        for (window, rows) in windows.iter().zip(rows.chunks_exact_mut(steps * features)) {
+            window.copy_to(rows);
+        }
         let mut states = States::zeros(stack, n, scratch.take(stack.states_len(n)));
         let mut early = early;
         for t in 0..steps {
@@ -68,12 +72,9 @@ impl Encoder {
             {
                 states.export_all(n, hidden, early);
             }
-            for (window, row) in windows.iter().zip(rows.chunks_exact_mut(features)) {
-                row.copy_from_slice(window.row(t, features));
-            }
             let input = Rows {
-                data: rows,
-                stride: features,
+                data: &rows[t * features..],
+                stride: steps * features,
             };
             stack.step(&mut states, StepInput::Rows(input));
         }
@@ -130,7 +131,7 @@ impl Encoder {
         let states = self.forward().states_len(n);
         match self.spec.bidirectional {
             true => 2 * steps * n * self.spec.input_size.max(2 * self.spec.hidden_size) + states,
-            false => n * self.spec.input_size + states,
+            false => n * steps * self.spec.input_size + states,
         }
     }
 }

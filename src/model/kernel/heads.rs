@@ -46,6 +46,7 @@ impl Bridge {
                 rows: n,
                 input,
                 out,
+                out_stride: layer.padded,
                 relu: false,
             });
             Rows {
@@ -91,7 +92,7 @@ impl Generator {
         }
     }
 
-    /// Makes `steps` rows for each of `n` encoder states `(n, S)`; gives each step's `(n, F)` to `take`.
+    /// Makes `steps` rows for each of `n` encoder states `(n, S)`; gives those of each state, `(steps, F)`, to `take`.
     pub fn run(
         &self,
         bridge: &Bridge,
@@ -99,9 +100,10 @@ impl Generator {
         n: usize,
         steps: usize,
         mut scratch: Scratch<'_>,
-        mut take: impl FnMut(usize, Rows<'_>),
+        mut take: impl FnMut(usize, &[f32]),
     ) {
-        let out = scratch.take(n * self.output.padded);
+        let made_stride = self.made_stride(steps);
+        let made = scratch.take(n * made_stride);
         let numbers = scratch.take(self.first.states_len(n));
         let mut states = States::zeros(&self.first, n, numbers);
         let mut rest = scratch;
@@ -115,27 +117,30 @@ impl Generator {
                 Some(rest) if step > 0 => rest.step(&mut states, StepInput::OwnTop),
                 _ => self.first.step(&mut states, StepInput::None),
             }
+            // What is written past F outputs is overwritten by the next step's row, or lies past the last one.
             self.path.run(Dense {
                 layer: &self.output,
                 rows: n,
                 input: states.top(),
-                out,
+                out: &mut made[step * self.output.outputs..],
+                out_stride: made_stride,
                 relu: false,
             });
-            take(
-                step,
-                Rows {
-                    data: out,
-                    stride: self.output.padded,
-                },
-            );
+        }
+        for (row, made) in made.chunks_exact(made_stride).enumerate() {
+            take(row, &made[..steps * self.output.outputs]);
         }
     }
 
+    /// Gives the numbers from one state's rows to the next one's: `steps` rows and the padding of the last.
+    fn made_stride(&self, steps: usize) -> usize {
+        steps * self.output.outputs + self.output.padded - self.output.outputs
+    }
+
     /// Gives the numbers that [`Generator::run`] takes from its scratch.
-    pub fn scratch_len(&self, bridge: &Bridge, n: usize) -> usize {
+    pub fn scratch_len(&self, bridge: &Bridge, n: usize, steps: usize) -> usize {
         let crossed = bridge.layers.iter().map(|layer| n * layer.padded).sum::<usize>();
-        n * self.output.padded + self.first.states_len(n) + crossed
+        n * self.made_stride(steps) + self.first.states_len(n) + crossed
     }
 }
 
@@ -214,6 +219,7 @@ impl Judge {
                     rows: n,
                     input: rows,
                     out,
+                    out_stride: layer.padded,
                     relu: depth < 2,
                 });
                 rows = Rows {

@@ -28,13 +28,19 @@ pub struct WindowRows<'a> {
 
 impl<'a> WindowRows<'a> {
     /// Gives row `t` of `features` numbers.
-    #[inline(always)]
     pub fn row(&self, t: usize, features: usize) -> &'a [f32] {
         let start = t * features;
         match start.checked_sub(self.before.len()) {
             None => &self.before[start..start + features],
             Some(start) => &self.newest[start..start + features],
         }
+    }
+
+    /// Copies the oldest rows out, as many as fit.
+    pub fn copy_to(&self, out: &mut [f32]) {
+        let (before, newest) = out.split_at_mut(self.before.len().min(out.len()));
+        before.copy_from_slice(&self.before[..before.len()]);
+        newest.copy_from_slice(&self.newest[..newest.len()]);
     }
 }
 
@@ -135,7 +141,7 @@ impl Kernel {
         evidence: &mut Evidence,
     ) {
         let (n, features, lookback) = (windows.len(), self.spec.input_size, self.spec.lookback);
-        let work_len = self.encoder.scratch_len(n, lookback).max(self.heads_len(n));
+        let work_len = self.encoder.scratch_len(n, lookback).max(self.heads_len(n, rebuilt));
         let (mut encoded, mut scratch) = self.encoded(n, work_len, workspace);
         let early = self.predictor.is_some().then_some(&mut *encoded.before);
         self.encoder
@@ -219,7 +225,8 @@ impl Kernel {
 
         let stack = self.encoder.forward();
         let states_len = stack.states_len(items.len());
-        let (mut encoded, mut scratch) = self.encoded(BLOCK_ROWS, states_len + self.heads_len(BLOCK_ROWS), workspace);
+        let (mut encoded, mut scratch) =
+            self.encoded(BLOCK_ROWS, states_len + self.heads_len(BLOCK_ROWS, rebuilt), workspace);
         let mut states = States::zeros(stack, items.len(), scratch.take(states_len));
         for (row, item) in order.iter().enumerate() {
             states.import(row, hidden, items[*item].state);
@@ -268,33 +275,30 @@ impl Kernel {
             data,
             stride: self.encoder.state_len(),
         };
-        let copy = |row: Rows<'_>, index: usize, out: &mut [f32]| {
-            out[..features].copy_from_slice(&row.data[index * row.stride..][..features]);
-        };
         if let Some(decoder) = &self.decoder {
+            let len = rebuilt * features;
             decoder.run(
                 &self.bridge,
                 states(encoded.after),
                 n,
                 rebuilt,
                 scratch.fork(),
-                |step, made| {
-                    for (index, place) in encoded.places[..n].iter().enumerate() {
-                        copy(
-                            made,
-                            index,
-                            &mut evidence.reconstruction[(place * rebuilt + step) * features..],
-                        );
-                    }
+                |row, made| {
+                    evidence.reconstruction[encoded.places[row] * len..][..len].copy_from_slice(made);
                 },
             );
         }
         if let Some(predictor) = &self.predictor {
-            predictor.run(&self.bridge, states(encoded.before), n, 1, scratch.fork(), |_, made| {
-                for (index, place) in encoded.places[..n].iter().enumerate() {
-                    copy(made, index, &mut evidence.forecast[place * features..]);
-                }
-            });
+            predictor.run(
+                &self.bridge,
+                states(encoded.before),
+                n,
+                1,
+                scratch.fork(),
+                |row, made| {
+                    evidence.forecast[encoded.places[row] * features..][..features].copy_from_slice(made);
+                },
+            );
         }
         if let Some(judge) = &self.judge {
             let seen = self.spec.judged_state();
@@ -316,15 +320,16 @@ impl Kernel {
     }
 
     /// Gives the numbers that [`Kernel::run_heads`] takes from its scratch.
-    fn heads_len(&self, n: usize) -> usize {
-        let generator = |generator: &Option<Generator>| {
-            generator
-                .as_ref()
-                .map_or(0, |generator| generator.scratch_len(&self.bridge, n))
+    fn heads_len(&self, n: usize, rebuilt: usize) -> usize {
+        let generator = |generator: &Option<Generator>, steps| {
+            let len = |generator: &Generator| generator.scratch_len(&self.bridge, n, steps);
+            generator.as_ref().map_or(0, len)
         };
         let judge = self.judge.as_ref().map_or(0, |judge| {
             n * (self.spec.judged_state() + self.spec.input_size) + judge.scratch_len(n)
         });
-        generator(&self.decoder).max(generator(&self.predictor)).max(judge)
+        generator(&self.decoder, rebuilt)
+            .max(generator(&self.predictor, 1))
+            .max(judge)
     }
 }

@@ -132,14 +132,14 @@ pub fn accumulate<S: Simd, const W: usize, const N: usize>(
         // SAFETY: k < depth, n < N and w < W, so both operands are read below the ends that the asserts have checked;
         // the pointers themselves move on at most one step past the last k, by `wrapping_add`, and are not read there.
         unsafe {
-            let mut row = [simd.splat(0.0); N];
-            for (n, place) in row.iter_mut().enumerate() {
-                *place = simd.load_at(vector.add(n * S::LANES));
+            let mut xs = [simd.splat(0.0); W];
+            for (w, x) in xs.iter_mut().enumerate() {
+                *x = simd.splat(*scalar.add(w * scalars.row));
             }
-            for (w, sums) in sums.iter_mut().enumerate() {
-                let x = simd.splat(*scalar.add(w * scalars.row));
-                for (sum, v) in sums.iter_mut().zip(row) {
-                    *sum = simd.mul_add(v, x, *sum);
+            for n in 0..N {
+                let v = simd.load_at(vector.add(n * S::LANES));
+                for w in 0..W {
+                    sums[w][n] = simd.mul_add(v, xs[w], sums[w][n]);
                 }
             }
         }
@@ -428,7 +428,7 @@ mod x86 {
         type V = __m256;
         const LANES: usize = 8;
         // 12 sums, three scalars and one weight fill all 16 registers.
-        const ROWS: usize = 2;
+        const ROWS: usize = 3;
 
         operations! {
             mul_add(a, b, c) = _mm256_fmadd_ps;

@@ -162,8 +162,10 @@ pub struct Dense<'a> {
     pub rows: usize,
     /// `(rows, I)`.
     pub input: Rows<'a>,
-    /// `(rows, padded)`.
+    /// `(rows, padded)`, rows `out_stride` apart.
     pub out: &'a mut [f32],
+    /// From one row of `out` to the next.
+    pub out_stride: usize,
     /// Whether negative outputs become 0.
     pub relu: bool,
 }
@@ -181,7 +183,7 @@ impl Dense<'_> {
         };
         accumulate(simd, &mut sums, weights, self.input.from(first), layer.inputs);
         for (w, sums) in sums.into_iter().enumerate() {
-            let out = &mut self.out[(first + w) * layer.padded + first_output..][..width];
+            let out = &mut self.out[(first + w) * self.out_stride + first_output..][..width];
             for (n, mut sum) in sums.into_iter().enumerate() {
                 if self.relu {
                     sum = simd.max(sum, simd.splat(0.0));
