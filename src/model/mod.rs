@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod autoencoder;
+pub mod fused;
 pub mod kernel;
 pub mod spec;
 pub mod weights;

@@ -13,6 +13,7 @@ pub mod network;
 pub mod packed;
 pub mod scorer;
 pub mod scratch;
+pub mod sequence;
 pub mod simd;
 pub mod stack;
 pub mod step;

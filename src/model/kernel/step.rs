@@ -27,7 +27,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Calls `$tile::<S, W>($argument…)` for rows 0..`$rows`, as many at once (W) as the registers take, evenly cut.
+/// Computes `$body` for the rows from `$row` on, `$w` of them, for all rows 0..`$rows`: as many at once as the registers take,
+/// evenly cut.
 macro_rules! for_tiles {
     ($simd:ty, $rows:expr, |$row:ident, $w:ident| $body:expr) => {{
         let rows: usize = $rows;
@@ -54,6 +55,8 @@ macro_rules! for_tiles {
     }};
 }
 
+pub(super) use for_tiles;
+
 /// One LSTM step of `rows` rows.
 pub struct Step<'a> {
     /// Weights.
@@ -70,24 +73,51 @@ pub struct Step<'a> {
     pub out: &'a mut [f32],
 }
 
+/// Rows from `first` on, and one vector of units.
+#[derive(Clone, Copy)]
+pub struct Tile {
+    /// Which vector of units.
+    pub block: usize,
+    /// First row.
+    pub first: usize,
+}
+
+/// Gives the gates' sums of a tile: bias, inputs, then the state before, `(rows, padded)`.
+#[inline(always)]
+pub fn affine<S: Simd, const W: usize>(
+    simd: S,
+    layer: &PackedLayer,
+    input: Rows<'_>,
+    hidden: &[f32],
+    tile: Tile,
+) -> [[S::V; PackedLayer::GATES]; W] {
+    let width = PackedLayer::GATES * S::LANES;
+    let (bias, weights) = layer.block(tile.block, S::LANES).split_at(width);
+    let (inputs, hiddens) = weights.split_at(layer.inputs * width);
+    let mut sums = [vectors::<S, 4>(simd, bias); W];
+    let before = Rows {
+        data: hidden,
+        stride: layer.padded,
+    };
+    let inputs = Vectors {
+        data: inputs,
+        step: width,
+    };
+    let hiddens = Vectors {
+        data: hiddens,
+        step: width,
+    };
+    accumulate(simd, &mut sums, inputs, input.from(tile.first), layer.inputs);
+    accumulate(simd, &mut sums, hiddens, before.from(tile.first), layer.hidden);
+    sums
+}
+
 impl Step<'_> {
     #[inline(always)]
-    fn tile<S: Simd, const W: usize>(&mut self, simd: S, block: usize, first: usize) {
-        let layer = self.layer;
-        let weights = layer.block(block, S::LANES);
-        let width = PackedLayer::GATES * S::LANES;
-        let (bias, weights) = weights.split_at(width);
-        let mut sums = [vectors::<S, 4>(simd, bias); W];
-        let (inputs, hidden) = weights.split_at(layer.inputs * width);
-        let rows_of = |data| Vectors { data, step: width };
-        accumulate(simd, &mut sums, rows_of(inputs), self.input.from(first), layer.inputs);
-        let before = Rows {
-            data: self.hidden,
-            stride: layer.padded,
-        };
-        accumulate(simd, &mut sums, rows_of(hidden), before.from(first), layer.hidden);
+    fn tile<S: Simd, const W: usize>(&mut self, simd: S, tile: Tile) {
+        let sums = affine::<S, W>(simd, self.layer, self.input, self.hidden, tile);
         for (w, gates) in sums.into_iter().enumerate() {
-            let place = (first + w) * layer.padded + block * S::LANES;
+            let place = (tile.first + w) * self.layer.padded + tile.block * S::LANES;
             let c = &mut self.cell[place..place + S::LANES];
             let (h_after, c_after) = activate(simd, gates, simd.load(c));
             simd.store(c_after, c);
@@ -100,7 +130,7 @@ impl Task for Step<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         for block in 0..self.layer.padded / S::LANES {
-            for_tiles!(S, self.rows, |row, W| self.tile::<S, W>(simd, block, row));
+            for_tiles!(S, self.rows, |first, W| self.tile::<S, W>(simd, Tile { block, first }));
         }
     }
 }
@@ -130,17 +160,20 @@ fn activate<S: Simd>(simd: S, gates: [S::V; 4], c: S::V) -> (S::V, S::V) {
     let input_cell = simd.mul(input, cell);
     let new = simd.mul(simd.sub(two, cell), forget);
     let c = simd.div(simd.mul_add(c, input_cell, new), simd.mul(input_cell, forget));
-    let squashed = one_plus_pow2(simd, simd.mul(c, simd.splat(-2.0 * std::f32::consts::LOG2_E)));
+    let squashed = one_plus_pow2(simd, simd.mul(c, simd.splat(-TWO_LOG2_E)));
     let h = simd.div(simd.sub(two, squashed), simd.mul(output, squashed));
     (h, c)
 }
+
+/// tanh(x) = (1 − e) / (1 + e) with e = 2^(−x · this).
+pub const TWO_LOG2_E: f32 = 2.0 * std::f32::consts::LOG2_E;
 
 /// Gives 1 + 2^x within 4.3e-7 of 2^x, x clamped to ±42 (so that the product of three such numbers stays finite).
 ///
 /// 2^x = 2^(t/16) · 2^r with t = 16x rounded and |r| ≤ 1/32: a table for the first factor (Tang 1989), a polynomial for the
 /// second, minimax for the relative error over that range under the constraint that it is 1 at 0 (Lawson's algorithm).
 #[inline(always)]
-fn one_plus_pow2<S: Simd>(simd: S, x: S::V) -> S::V {
+pub fn one_plus_pow2<S: Simd>(simd: S, x: S::V) -> S::V {
     const LIMIT: f32 = 42.0;
     // Adding this rounds to a sixteenth, whose number then stands in the lowest bits.
     const ROUND: f32 = 1.5 * (1 << 23) as f32 / POW2_STEPS as f32;
@@ -170,7 +203,19 @@ pub struct Dense<'a> {
     pub relu: bool,
 }
 
-impl Dense<'_> {
+impl<'a> Dense<'a> {
+    /// Gives a linear layer whose rows lie side by side, with nothing behind it.
+    pub fn plain(layer: &'a PackedDense, rows: usize, input: Rows<'a>, out: &'a mut [f32]) -> Self {
+        Dense {
+            layer,
+            rows,
+            input,
+            out,
+            out_stride: layer.padded,
+            relu: false,
+        }
+    }
+
     #[inline(always)]
     fn tile<S: Simd, const W: usize, const N: usize>(&mut self, simd: S, first_output: usize, first: usize) {
         let layer = self.layer;
