@@ -123,7 +123,10 @@ impl CustomOp3 for LayerOp {
         let sequence = Sequence::forward(weights, shape, self.inputs(inputs), h, c, self.path);
         let out = sequence.outputs();
         *self.sequence.lock().unwrap_or_else(PoisonError::into_inner) = Some(sequence);
-        Ok((CpuStorage::F32(out), Shape::from((shape.steps + 1, shape.rows, shape.hidden))))
+        Ok((
+            CpuStorage::F32(out),
+            Shape::from((shape.steps + 1, shape.rows, shape.hidden)),
+        ))
     }
 
     fn bwd(

@@ -1,48 +1,155 @@
-//! The batch: every window that is due, gathered from all instruments and scored at once.
+//! The batch: every row that is due, gathered from all instruments and scored at once.
 //!
-//! Promises that the evidence of a window does not depend on what else is in the batch (as every [`Scorer`] does), and
-//! that its memory is reused. Knows nothing of instruments.
+//! A model with window context gets the whole window of each row; one with carried context gets the instrument's state
+//! and all rows that have come since. Promises that the evidence of a row does not depend on what else is in the batch
+//! (as every [`Scorer`] does), and that its memory is reused. Knows nothing of instruments but their slots.
 
 use super::feature::{FEATURES, FeatureRow};
 use super::scaler::InputRow;
 use super::score::{Context, Evidence, Item, Scorer, Workspace};
 use super::window::Window;
 
-/// Windows that wait to be scored, and the evidence of the last scoring.
+/// Rows that wait to be scored, and the evidence of the last scoring.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// `(B, T, F)` model inputs.
-    inputs: Vec<f32>,
-    /// The newest row of every window, raw and as model input.
-    newest: Vec<(FeatureRow, InputRow)>,
+    /// `(B, T, F)` model inputs of rows with window context.
+    windows: Vec<f32>,
+    /// Every row, raw and as model input, in the order they were added.
+    rows: Vec<(FeatureRow, InputRow)>,
+    queues: Queues,
     workspace: Workspace,
-    /// Evidence of the windows, in the order they were added.
+    /// Evidence of all rows; [`Batch::evidence_index`] says where that of a row is.
     pub evidence: Evidence,
 }
 
+/// Rows with carried context, by instrument.
+#[derive(Debug, Default)]
+struct Queues {
+    /// The slots that have rows here, in the order of their first.
+    slots: Vec<usize>,
+    /// `(slots, S)`.
+    states: Vec<f32>,
+    /// Which of the queues each slot has; [`Queues::NONE`]: none.
+    of_slot: Vec<usize>,
+    /// Which queue each row is in, in the order of rows.
+    of_row: Vec<usize>,
+    /// Where each row's evidence is.
+    places: Vec<usize>,
+    /// `(rows, F)` by queue.
+    inputs: Vec<f32>,
+}
+
+impl Queues {
+    const NONE: usize = usize::MAX;
+
+    /// Puts a row into its slot's queue.
+    fn push(&mut self, slot: usize, state: &[f32]) {
+        if self.of_slot.len() <= slot {
+            self.of_slot.resize(slot + 1, Self::NONE);
+        }
+        if self.of_slot[slot] == Self::NONE {
+            self.of_slot[slot] = self.slots.len();
+            self.slots.push(slot);
+            self.states.extend_from_slice(state);
+        }
+        self.of_row.push(self.of_slot[slot]);
+    }
+
+    /// Orders the rows by queue, each queue in the order of its rows; gives the queues' lengths.
+    fn arrange(&mut self, rows: &[(FeatureRow, InputRow)]) -> Vec<usize> {
+        let mut lengths = vec![0; self.slots.len()];
+        self.places.clear();
+        for queue in &self.of_row {
+            self.places.push(lengths[*queue]);
+            lengths[*queue] += 1;
+        }
+        let mut starts = vec![0; lengths.len()];
+        for queue in 1..lengths.len() {
+            starts[queue] = starts[queue - 1] + lengths[queue - 1];
+        }
+        self.inputs.resize(rows.len() * FEATURES, 0.0);
+        for ((place, queue), (_, input)) in self.places.iter_mut().zip(&self.of_row).zip(rows) {
+            *place += starts[*queue];
+            self.inputs[*place * FEATURES..][..FEATURES].copy_from_slice(input);
+        }
+        lengths
+    }
+
+    fn clear(&mut self) {
+        for slot in self.slots.drain(..) {
+            self.of_slot[slot] = Self::NONE;
+        }
+        self.states.clear();
+        self.of_row.clear();
+        self.places.clear();
+        self.inputs.clear();
+    }
+}
+
 impl Batch {
-    /// Adds the newest `lookback` rows of a window; gives the place of its evidence.
-    pub fn add(&mut self, window: &Window, lookback: usize) -> usize {
-        window.append_inputs(lookback, &mut self.inputs);
-        self.newest.push(window.newest());
-        self.newest.len() - 1
+    /// Adds the newest row of a window, with the newest `lookback` rows as its context; gives the row's number.
+    pub fn add_window(&mut self, window: &Window, lookback: usize) -> usize {
+        window.append_inputs(lookback, &mut self.windows);
+        self.rows.push(window.newest());
+        self.rows.len() - 1
     }
 
-    /// Tells whether no window waits.
+    /// Adds the newest row of a window, with the state that the instrument in `slot` had before the batch as its context;
+    /// gives the row's number.
+    pub fn add_carried(&mut self, slot: usize, state: &[f32], window: &Window) -> usize {
+        self.queues.push(slot, state);
+        self.rows.push(window.newest());
+        self.rows.len() - 1
+    }
+
+    /// Tells whether no row waits.
     pub fn is_empty(&self) -> bool {
-        self.newest.is_empty()
+        self.rows.is_empty()
     }
 
-    /// Gives the newest row of window number `index`, raw and as model input.
-    pub fn newest(&self, index: usize) -> Option<(&FeatureRow, &InputRow)> {
-        self.newest.get(index).map(|(raw, input)| (raw, input))
+    /// Gives row number `index`, raw and as model input.
+    pub fn row(&self, index: usize) -> Option<(&FeatureRow, &InputRow)> {
+        self.rows.get(index).map(|(raw, input)| (raw, input))
     }
 
-    /// Scores all waiting windows; their evidence stands until the next call of [`Batch::clear`].
+    /// Gives the place of row number `index` in the evidence.
+    pub fn evidence_index(&self, index: usize) -> usize {
+        self.queues.places.get(index).copied().unwrap_or(index)
+    }
+
+    /// Gives the slots of carried rows and, once scored, the states after them.
+    pub fn states(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        let len = self.queues.states.len() / self.queues.slots.len().max(1);
+        let states = self.queues.states.chunks_exact(len.max(1));
+        self.queues.slots.iter().copied().zip(states)
+    }
+
+    /// Scores all waiting rows; their evidence stands until the next call of [`Batch::clear`].
     pub fn score(&mut self, scorer: &dyn Scorer) {
+        if self.queues.slots.is_empty() {
+            return self.score_windows(scorer);
+        }
+        let lengths = self.queues.arrange(&self.rows);
+        let mut inputs = self.queues.inputs.as_slice();
+        let states = self.queues.states.chunks_exact_mut(scorer.state_len().max(1));
+        let mut items: Vec<Item<'_>> = states
+            .zip(lengths)
+            .map(|(state, length)| {
+                let (rows, rest) = inputs.split_at(length * FEATURES);
+                inputs = rest;
+                Item {
+                    context: Context::Carried(state),
+                    rows,
+                }
+            })
+            .collect();
+        scorer.score(&mut items, &mut self.workspace, &mut self.evidence);
+    }
+
+    fn score_windows(&mut self, scorer: &dyn Scorer) {
         let context_len = (scorer.lookback() - 1) * FEATURES;
         let mut items: Vec<Item<'_>> = self
-            .inputs
+            .windows
             .chunks_exact(scorer.lookback() * FEATURES)
             .map(|window| {
                 let (context, rows) = window.split_at(context_len);
@@ -55,10 +162,11 @@ impl Batch {
         scorer.score(&mut items, &mut self.workspace, &mut self.evidence);
     }
 
-    /// Forgets all windows and keeps the memory.
+    /// Forgets all rows and keeps the memory.
     pub fn clear(&mut self) {
-        self.inputs.clear();
-        self.newest.clear();
+        self.windows.clear();
+        self.rows.clear();
+        self.queues.clear();
         self.evidence.clear();
     }
 }

@@ -344,7 +344,11 @@ impl Detector {
             return Ok(Outcome::NoModel);
         };
         let lookback = model.scorer.lookback();
-        if !instrument.window.holds(lookback) || instrument.rows_seen < self.config.limits.warm_up_rows {
+        let carried = model.scorer.state_len() > 0;
+        // A carried state moves on with every row, whether or not the row is due.
+        let queued = carried.then(|| self.batch.add_carried(slot, &instrument.state, &instrument.window));
+        let is_full = carried || instrument.window.holds(lookback);
+        if !is_full || instrument.rows_seen < self.config.limits.warm_up_rows {
             return Ok(Outcome::WarmUp);
         }
         instrument.rows_since_scored += 1;
@@ -352,7 +356,7 @@ impl Detector {
             return Ok(Outcome::BetweenStrides);
         }
         instrument.rows_since_scored = 0;
-        pending.scored = Some(self.batch.add(&instrument.window, lookback));
+        pending.scored = queued.or_else(|| Some(self.batch.add_window(&instrument.window, lookback)));
         Ok(Outcome::Scored)
     }
 
@@ -380,6 +384,11 @@ impl Detector {
         }
         if let (Some(model), false) = (&self.model, self.batch.is_empty()) {
             self.batch.score(&*model.scorer);
+            for (slot, state) in self.batch.states() {
+                if let Some(instrument) = &mut self.slots[slot] {
+                    instrument.state.copy_from_slice(state);
+                }
+            }
         }
         let mut touched: Vec<TopicPartition> = Vec::new();
         for mut pending in std::mem::take(&mut self.pending) {
@@ -482,8 +491,8 @@ struct RowEvidence<'a> {
 impl<'a> RowEvidence<'a> {
     /// Compares a scored row with its reconstruction; `None` when the model has no such arm.
     fn new(calibration: &'a Calibration, batch: &'a Batch, index: usize) -> Option<Self> {
-        let expected = batch.evidence.reconstruction_of(index)?;
-        let (raw, input) = batch.newest(index)?;
+        let expected = batch.evidence.reconstruction_of(batch.evidence_index(index))?;
+        let (raw, input) = batch.row(index)?;
         let surprise = calibration.surprise(&RowErrors::new(input, expected));
         Some(RowEvidence {
             calibration,

@@ -7,7 +7,7 @@ use super::calibration::Calibration;
 use super::feature::FeatureState;
 use super::guard::GuardState;
 use super::position::TopicPartition;
-use super::score::Model;
+use super::score::{Context, Evidence, Item, Model, Scorer, Workspace};
 use super::tick::Tick;
 use super::window::Window;
 
@@ -20,6 +20,8 @@ pub(super) struct Instrument {
     pub features: FeatureState,
     pub guards: GuardState,
     pub window: Window,
+    /// The encoder's state after the newest row, `(S,)`; empty unless the model carries one.
+    pub state: Vec<f32>,
     pub episode: Episode,
     /// Rows so far.
     pub rows_seen: u32,
@@ -39,6 +41,7 @@ impl Instrument {
             features: FeatureState::default(),
             guards: GuardState::default(),
             window: Window::new(rows_kept),
+            state: Vec::new(),
             episode: Episode::default(),
             rows_seen: 0,
             rows_since_scored: 0,
@@ -60,6 +63,27 @@ impl Instrument {
         if let Some(calibration) = &self.calibration {
             self.window.retransform(&calibration.transform);
         }
+        self.state.clear();
+        if let Some(model) = model {
+            self.encode_anew(&*model.scorer);
+        }
+    }
+
+    /// Makes the state that a model would carry here: its own, after the rows that are kept. (One of other weights means
+    /// nothing.)
+    fn encode_anew(&mut self, scorer: &dyn Scorer) {
+        self.state.resize(scorer.state_len(), 0.0);
+        if self.state.is_empty() || self.rows_seen == 0 {
+            return;
+        }
+        let mut rows = Vec::new();
+        self.window.append_inputs(self.window.len(), &mut rows);
+        let mut item = Item {
+            context: Context::Carried(&mut self.state),
+            rows: &rows,
+        };
+        let (mut workspace, mut evidence) = (Workspace::default(), Evidence::default());
+        scorer.score(std::slice::from_mut(&mut item), &mut workspace, &mut evidence);
     }
 
     /// Computes the row of a tick and keeps it, as model input too where there is a model.

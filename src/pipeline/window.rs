@@ -40,6 +40,16 @@ impl Window {
         self.count >= rows
     }
 
+    /// Gives the rows that are there (≤ lookback).
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Tells whether no row is there yet.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Gives the newest row, raw and as model input.
     pub fn newest(&self) -> (FeatureRow, InputRow) {
         let newest = (self.next + self.raw.len() - 1) % self.raw.len();

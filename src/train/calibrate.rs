@@ -20,9 +20,13 @@ pub struct Scored {
     pub expected: Vec<InputRow>,
 }
 
-/// Scores rows `range` of a chunk, each with the rows before it; rows whose window is not full are left out.
+/// Scores rows `range` of a chunk, each with the rows before it; rows whose window is not full are left out. A carried
+/// state begins at zero with the chunk's first row, as a detector's does.
 pub fn score_rows(scorer: &dyn Scorer, transform: &InputTransform, rows: &[FeatureRow], range: Range<usize>) -> Scored {
     let lookback = scorer.lookback();
+    if scorer.state_len() > 0 {
+        return score_carried(scorer, transform, rows, range);
+    }
     let first = range.start.max(lookback - 1);
     let mut scored = Scored {
         rows: Vec::new(),
@@ -54,6 +58,31 @@ pub fn score_rows(scorer: &dyn Scorer, transform: &InputTransform, rows: &[Featu
             let seen = &window[lookback - 1];
             scored.rows.push(RowErrors::new(seen, expected));
             scored.expected.push(*expected);
+        }
+    }
+    scored
+}
+
+fn score_carried(scorer: &dyn Scorer, transform: &InputTransform, rows: &[FeatureRow], range: Range<usize>) -> Scored {
+    let mut scored = Scored {
+        rows: Vec::new(),
+        expected: Vec::new(),
+    };
+    let mut state = vec![0.0; scorer.state_len()];
+    let (mut workspace, mut evidence) = (Workspace::default(), Evidence::default());
+    for start in (0..range.end).step_by(BATCH) {
+        let rows = &rows[start..range.end.min(start + BATCH)];
+        let inputs: Vec<InputRow> = rows.iter().map(|row| transform.apply(row)).collect();
+        let mut item = Item {
+            context: Context::Carried(&mut state),
+            rows: inputs.as_flattened(),
+        };
+        scorer.score(std::slice::from_mut(&mut item), &mut workspace, &mut evidence);
+        for (index, seen) in inputs.iter().enumerate().skip(range.start.saturating_sub(start)) {
+            if let Some(expected) = evidence.reconstruction_of(index) {
+                scored.rows.push(RowErrors::new(seen, expected));
+                scored.expected.push(*expected);
+            }
         }
     }
     scored

@@ -7,7 +7,7 @@ use crate::pipeline::decode::{Format, JsonFields, TimeUnit};
 use crate::pipeline::feature::FEATURES;
 use crate::pipeline::position::{Offset, Partition, TopicIndex};
 use crate::pipeline::scaler::InputTransform;
-use crate::pipeline::score::{Evidence, Item, Scorer, Workspace};
+use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
 
 /// Rebuilds every row as zeros, so that a row's error is its own size.
 struct Zeros;
@@ -354,4 +354,80 @@ fn other_instruments_change_no_bit_of_a_score() {
             .collect::<Vec<_>>()
     };
     assert_eq!(run(false), run(true));
+}
+
+/// Carries the number of rows so far and rebuilds every row as a hundredth of it.
+struct Counting;
+
+impl Scorer for Counting {
+    fn lookback(&self) -> usize {
+        4
+    }
+
+    fn state_len(&self) -> usize {
+        2
+    }
+
+    fn score(&self, items: &mut [Item<'_>], _: &mut Workspace, evidence: &mut Evidence) {
+        evidence.clear();
+        for item in items {
+            let Context::Carried(state) = &mut item.context else {
+                panic!("expected a carried state")
+            };
+            for _ in item.rows.chunks_exact(FEATURES) {
+                state[0] += 1.0;
+                evidence.reconstruction.extend([state[0] / 100.0; FEATURES]);
+            }
+        }
+    }
+}
+
+fn counting() -> Model {
+    Model {
+        scorer: Arc::new(Counting),
+        ..model(1)
+    }
+}
+
+/// Runs ticks of instruments, as `names` says, in batches of so many; gives scores and the states in the end.
+fn carried(names: &str, batch: usize) -> (Vec<u32>, Vec<f32>) {
+    let mut driver = Driver::new(config());
+    driver.input(Input::Model(counting()));
+    for (index, name) in names.chars().enumerate() {
+        driver.trade(&name.to_string(), 100.0 + (index % 7) as f64);
+        if (index + 1) % batch == 0 {
+            driver.input(Input::EndOfBatch);
+        }
+    }
+    driver.input(Input::EndOfBatch);
+    let instruments = driver.detector.slots.iter().flatten();
+    let states = instruments.map(|instrument| instrument.state[0]).collect();
+    let scores = driver.effects.verdicts.iter().map(|verdict| verdict.score.to_bits());
+    (scores.collect(), states)
+}
+
+#[test]
+fn carried_states_move_with_every_row_and_scores_do_not_depend_on_batches() {
+    let names = "AABABBBAABAAABBABA".repeat(20);
+    let (scores, states) = carried(&names, 1);
+    let count = |name| names.chars().filter(|c| *c == name).count() as f32;
+    assert_eq!(states, [count('A'), count('B')]);
+    for batch in [2, 7, 1000] {
+        assert_eq!(carried(&names, batch), (scores.clone(), states.clone()), "{batch}");
+    }
+}
+
+#[test]
+fn new_model_carries_a_state_of_its_own_over_the_rows_that_are_kept() {
+    let mut driver = Driver::new(config());
+    (0..100).for_each(|_| driver.trade("A", 100.0));
+    driver.input(Input::Model(counting()));
+    let state = |driver: &Driver| {
+        driver.detector.slots[0]
+            .as_ref()
+            .map(|instrument| instrument.state.clone())
+    };
+    assert_eq!(state(&driver), Some(vec![config().limits.rows_kept as f32, 0.0]));
+    driver.input(Input::Model(model(2)));
+    assert_eq!(state(&driver), Some(Vec::new()));
 }
