@@ -1,6 +1,6 @@
 //! The kernel's LSTM layer as a candle operation with a fused gradient, so that training runs at the kernel's speed.
 //!
-//! Promises the mathematics of the reference's layer ([`super::lstm`]) within rounding, for 32-bit floats on the CPU, and
+//! Promises the mathematics of the reference's layer ([`lstm::layer`]) within rounding, for 32-bit floats on the CPU, and
 //! the same bits for the same inputs. Gradients of gradients are not there.
 
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +10,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use super::kernel::packed::LayerWeights;
 use super::kernel::sequence::{Sequence, SequenceShape};
 use super::kernel::simd::Path;
+use super::lstm;
 
 /// One layer in one direction over a sequence.
 struct LayerOp {
@@ -22,16 +23,6 @@ struct LayerOp {
     sequence: Mutex<Option<Sequence>>,
 }
 
-/// Parameters of one layer in one direction.
-pub struct LayerTensors<'a> {
-    /// `(4H, I)`; none for a layer without input.
-    pub input: Option<&'a Tensor>,
-    /// `(4H, H)`.
-    pub hidden: &'a Tensor,
-    /// `(4H,)`, both biases added; none for none.
-    pub bias: Option<&'a Tensor>,
-}
-
 /// Runs a layer over a sequence.
 ///
 /// # Shapes
@@ -42,13 +33,13 @@ pub struct LayerTensors<'a> {
 pub fn layer(
     inputs: Option<&Tensor>,
     steps: usize,
-    weights: &LayerTensors<'_>,
+    weights: &lstm::LayerWeights,
     h: &Tensor,
     c: &Tensor,
 ) -> Result<(Tensor, Tensor, Tensor)> {
     let (rows, hidden) = h.dims2()?;
     let gates = 4 * hidden;
-    let bias = match weights.bias {
+    let bias = match &weights.bias {
         Some(bias) => bias.clone(),
         None => Tensor::zeros(gates, h.dtype(), h.device())?,
     };
@@ -57,8 +48,8 @@ pub fn layer(
         Some(inputs) => (inputs.contiguous()?, inputs.dim(2)?),
         None => (nothing, 0),
     };
-    let mut parameters = vec![weights.hidden.flatten_all()?, bias];
-    if let Some(input) = weights.input {
+    let mut parameters = vec![weights.hh.flatten_all()?, bias];
+    if let Some(input) = &weights.ih {
         parameters.push(input.flatten_all()?);
     }
     let operation = LayerOp {

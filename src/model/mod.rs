@@ -1,11 +1,15 @@
-//! The model room: an LSTM encoder-decoder, what it is (spec, weights), how it is trained on (candle) and how it scores.
+//! The model room: LSTM encoder-decoders, what they are (spec, weights), how they are trained on and how they score.
 //!
-//! Two implementations of the same mathematics check each other: [`autoencoder`] on candle's ops, used with autograd, and
-//! [`kernel`], on vectors in a fixed order of summation, which scores. Imports `pipeline` alone.
+//! Two implementations of the same mathematics check each other and PyTorch's numbers: the reference on candle's ops
+//! ([`lstm`], [`network`]), used with autograd, and the [`kernel`] on vectors in a fixed order of summation, which scores,
+//! and which the reference can use for its layers ([`fused`]). Imports `pipeline` alone.
 
 pub mod artifact;
-pub mod autoencoder;
 pub mod fused;
+#[cfg(test)]
+mod golden;
 pub mod kernel;
+pub mod lstm;
+pub mod network;
 pub mod spec;
 pub mod weights;

@@ -12,7 +12,7 @@ use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::model::autoencoder::Autoencoder;
+use crate::model::network::{Lesson, Network};
 use crate::model::spec::ModelSpec;
 use crate::model::weights::Weights;
 use crate::pipeline::feature::FEATURES;
@@ -152,7 +152,7 @@ pub fn fit(
 struct Fitting<'a> {
     config: &'a FitConfig,
     spec: ModelSpec,
-    model: Autoencoder,
+    model: Network,
     optimiser: AdamW,
     steps: usize,
     steps_max: usize,
@@ -160,7 +160,7 @@ struct Fitting<'a> {
 
 impl<'a> Fitting<'a> {
     fn new(spec: ModelSpec, config: &'a FitConfig, seed: u64, windows: usize) -> Result<Self, FitError> {
-        let model = Autoencoder::new(&Weights::seeded(spec, seed), &Device::Cpu)?;
+        let model = Network::new(&Weights::seeded(spec, seed), &Device::Cpu)?;
         let parameters = ParamsAdamW {
             lr: config.learning_rate,
             weight_decay: 1e-4,
@@ -225,7 +225,15 @@ impl<'a> Fitting<'a> {
         let batch = windows.len();
         let inputs = Tensor::from_vec(inputs, (batch, self.spec.lookback, FEATURES), &Device::Cpu)?;
         let targets = Tensor::from_vec(targets, (rows, batch, FEATURES), &Device::Cpu)?;
-        Ok((self.model.forward(&inputs, rows)? - targets)?.sqr()?.mean_all()?)
+        let lesson = Lesson {
+            windows: &inputs,
+            next: None,
+            state: None,
+        };
+        let Some(rebuilt) = self.model.train_forward(&lesson, None)?.rebuilt else {
+            return Err(candle_core::Error::msg("decoder: no part of this model").into());
+        };
+        Ok((rebuilt - targets)?.sqr()?.mean_all()?)
     }
 }
 

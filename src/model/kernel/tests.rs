@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::network::{CarriedRows, Kernel, WindowRows};
 use super::simd::Path;
+use crate::model::golden;
 use crate::model::spec::{ContextKind, JudgeSpec, ModelSpec};
 use crate::model::weights::Weights;
 use crate::pipeline::score::{Evidence, Workspace};
@@ -157,4 +158,63 @@ fn extreme_rows_give_finite_evidence() {
             "{extreme}"
         );
     }
+}
+
+#[test]
+fn every_model_gives_what_pytorch_gives_on_every_path() {
+    let mut compared = 0;
+    for (case, path) in golden::models()
+        .into_iter()
+        .flat_map(|case| Path::available().map(move |path| (case.clone(), path)))
+    {
+        let spec = case.spec;
+        let (rows, features) = (spec.lookback, spec.input_size);
+        let inputs: Vec<Vec<f32>> = case
+            .numbers("in.windows")
+            .unwrap()
+            .chunks(rows * features)
+            .map(Vec::from)
+            .collect();
+        let count = inputs.len();
+        let found = windows(&Kernel::new(&case.weights(), path), &inputs, spec.decoded_rows, 1);
+        // The forecast of a row is made before it: that of a row after the window is found by a window one row longer.
+        let longer = Weights {
+            spec: ModelSpec {
+                lookback: rows + 1,
+                ..spec
+            },
+            ..case.weights()
+        };
+        let with_next: Vec<Vec<f32>> = inputs
+            .iter()
+            .map(|rows| [&rows[..], &vec![0.0; features]].concat())
+            .collect();
+        let forecast = windows(&Kernel::new(&longer, path), &with_next, 1, 1).forecast;
+        // PyTorch's are (K, B, F), ours (B, K, F).
+        let turned = |name: &str, rows: usize| {
+            let numbers = case.numbers(name)?;
+            let row = |b: usize, k: usize| numbers[(k * count + b) * features..][..features].to_vec();
+            Some(
+                (0..count)
+                    .flat_map(|b| (0..rows).flat_map(move |k| row(b, k)))
+                    .collect::<Vec<f32>>(),
+            )
+        };
+        let pairs = [
+            (found.reconstruction, turned("out.rebuilt", spec.decoded_rows)),
+            (forecast, turned("out.forecast", 1)),
+            (found.judge, case.numbers("out.judge").map(Vec::from)),
+        ];
+        for (found, expected) in pairs
+            .into_iter()
+            .filter_map(|(found, expected)| Some((found, expected?)))
+        {
+            assert_eq!(found.len(), expected.len(), "{}", case.name);
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((a - b).abs() <= golden::TOLERANCE, "{} on {path}: {a} {b}", case.name);
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared >= 8, "{compared}");
 }
