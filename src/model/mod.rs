@@ -11,5 +11,6 @@ mod golden;
 pub mod kernel;
 pub mod lstm;
 pub mod network;
+pub mod objective;
 pub mod spec;
 pub mod weights;

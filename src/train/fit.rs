@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of raw rows, calibration or gates: model inputs in, weights out.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use candle_core::{Device, Tensor};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
@@ -12,8 +12,10 @@ use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::model::lstm::{Dropout, State};
 use crate::model::network::{Lesson, Network};
-use crate::model::spec::ModelSpec;
+use crate::model::objective::{PART_WINDOWS, descend, loss, value};
+use crate::model::spec::{ContextKind, ModelSpec};
 use crate::model::weights::Weights;
 use crate::pipeline::feature::FEATURES;
 use crate::pipeline::scaler::InputRow;
@@ -34,14 +36,25 @@ pub struct FitConfig {
     pub learning_rate: f64,
 }
 
-/// A window to learn from: the rows that end at `end` (excluded) of sequence `sequence`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WindowRef {
+/// Rows to learn from: a stretch of one sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
     /// Which sequence of model inputs.
     pub sequence: usize,
-    /// Index after the window's newest row.
-    pub end: usize,
+    /// Its rows.
+    pub rows: Range<usize>,
 }
+
+/// Windows to learn from, one after the other on the same sequence: the first ends at `end` (excluded).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Track {
+    sequence: usize,
+    end: usize,
+}
+
+/// Windows of a track with carried context: the state begins at zero with the first and is carried to the last, without
+/// a gradient from one to the other (truncated back-propagation through time: Williams & Peng 1990).
+const TRACK_WINDOWS: usize = 16;
 
 /// How far fitting has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,14 +98,14 @@ pub struct Fitted {
     pub loss: f64,
 }
 
-/// Windows to fit to and to stop by, over shared sequences of model inputs.
+/// Rows to fit to and to stop by, over shared sequences of model inputs.
 pub struct FitData<'a> {
     /// `(N, F)` model inputs, one sequence per chunk.
     pub sequences: &'a [Vec<InputRow>],
-    /// Windows to fit to.
-    pub fit: Vec<WindowRef>,
-    /// Windows that tell when to stop; with none, the last epoch wins.
-    pub stop: Vec<WindowRef>,
+    /// Rows to fit to.
+    pub fit: &'a [Span],
+    /// Rows that tell when to stop; with none, the last epoch wins.
+    pub stop: &'a [Span],
 }
 
 /// Fits weights to windows.
@@ -100,40 +113,42 @@ pub struct FitData<'a> {
 /// # Errors
 /// [`FitError`]; `progress` can cancel by breaking.
 pub fn fit(
-    mut data: FitData<'_>,
+    data: &FitData<'_>,
     spec: ModelSpec,
     config: &FitConfig,
     seed: u64,
     progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
 ) -> Result<Fitted, FitError> {
     let mut generator = Pcg64Mcg::seed_from_u64(seed);
-    data.fit.shuffle(&mut generator);
-    data.fit.truncate(config.windows_max);
+    let windows = windows_per_track(&spec);
+    let mut drawn = |spans: &[Span], windows_max: usize| {
+        let mut tracks = tracks(spans, &spec);
+        tracks.shuffle(&mut generator);
+        tracks.truncate((windows_max / windows).max(1));
+        tracks
+    };
+    let mut to_fit = drawn(data.fit, config.windows_max);
     // A fifth as many are enough to rank epochs by.
-    data.stop.shuffle(&mut generator);
-    data.stop.truncate((config.windows_max / 5).max(config.batch_windows));
-    if data.fit.is_empty() {
+    let to_stop = drawn(data.stop, (config.windows_max / 5).max(config.batch_windows));
+    if to_fit.is_empty() {
         return Err(FitError::NoWindows);
     }
-    let mut fitting = Fitting::new(spec, config, seed, data.fit.len())?;
+    let mut fitting = Fitting::new(data.sequences, spec, config, seed, to_fit.len())?;
     let mut best: Option<Fitted> = None;
     let mut epochs_without_gain = 0;
     for epoch in 1..=config.epochs_max {
-        data.fit.shuffle(&mut generator);
+        to_fit.shuffle(&mut generator);
         let best_loss = best.as_ref().map(|best| best.loss);
-        let trained = fitting.epoch(&data, epoch, best_loss, progress)?;
-        let loss = if data.stop.is_empty() {
+        let trained = fitting.epoch(&to_fit, epoch, best_loss, progress)?;
+        let loss = if to_stop.is_empty() {
             trained
         } else {
-            fitting.loss(data.sequences, &data.stop)?
+            fitting.loss(&to_stop)?
         };
         if !loss.is_finite() {
             return Err(FitError::Diverged { epoch });
         }
-        if best
-            .as_ref()
-            .is_none_or(|best| data.stop.is_empty() || loss < best.loss)
-        {
+        if best.as_ref().is_none_or(|best| to_stop.is_empty() || loss < best.loss) {
             best = Some(Fitted {
                 weights: fitting.model.weights()?,
                 loss,
@@ -149,17 +164,56 @@ pub fn fit(
     best.ok_or(FitError::NoWindows)
 }
 
+fn windows_per_track(spec: &ModelSpec) -> usize {
+    match spec.context {
+        ContextKind::Window => 1,
+        ContextKind::Carried => TRACK_WINDOWS,
+    }
+}
+
+/// Lists the tracks that fit into spans with the rows to foretell behind them: at every row where windows are encoded anew,
+/// side by side where a state is carried.
+fn tracks(spans: &[Span], spec: &ModelSpec) -> Vec<Track> {
+    let rows = windows_per_track(spec) * spec.lookback;
+    let stride = match spec.context {
+        ContextKind::Window => 1,
+        ContextKind::Carried => rows,
+    };
+    let of_span = |span: &Span| {
+        let sequence = span.sequence;
+        let starts = span.rows.clone().step_by(stride);
+        let until = span.rows.end.saturating_sub(rows + spec.horizon);
+        let starts = starts.take_while(move |start| *start <= until);
+        let track = move |start: usize| Track {
+            sequence,
+            end: start + spec.lookback,
+        };
+        let fits = span.rows.len() >= rows + spec.horizon;
+        starts.map(track).filter(move |_| fits).collect::<Vec<_>>()
+    };
+    spans.iter().flat_map(of_span).collect()
+}
+
 struct Fitting<'a> {
+    sequences: &'a [Vec<InputRow>],
     config: &'a FitConfig,
     spec: ModelSpec,
     model: Network,
     optimiser: AdamW,
+    /// Draws the masks of dropout.
+    dropout: Pcg64Mcg,
     steps: usize,
     steps_max: usize,
 }
 
 impl<'a> Fitting<'a> {
-    fn new(spec: ModelSpec, config: &'a FitConfig, seed: u64, windows: usize) -> Result<Self, FitError> {
+    fn new(
+        sequences: &'a [Vec<InputRow>],
+        spec: ModelSpec,
+        config: &'a FitConfig,
+        seed: u64,
+        tracks: usize,
+    ) -> Result<Self, FitError> {
         let model = Network::new(&Weights::seeded(spec, seed), &Device::Cpu)?;
         let parameters = ParamsAdamW {
             lr: config.learning_rate,
@@ -167,89 +221,104 @@ impl<'a> Fitting<'a> {
             ..ParamsAdamW::default()
         };
         let optimiser = AdamW::new(model.variables(), parameters)?;
-        let steps_max = windows.div_ceil(config.batch_windows) * config.epochs_max;
+        let steps_per_epoch = tracks.div_ceil(config.batch_windows) * windows_per_track(&spec);
         Ok(Fitting {
+            sequences,
             config,
             spec,
             model,
             optimiser,
+            dropout: Pcg64Mcg::seed_from_u64(!seed),
             steps: 0,
-            steps_max,
+            steps_max: steps_per_epoch * config.epochs_max,
         })
     }
 
     /// Goes through all windows once; gives their mean loss.
     fn epoch(
         &mut self,
-        data: &FitData<'_>,
+        tracks: &[Track],
         epoch: usize,
         best_loss: Option<f64>,
         progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
     ) -> Result<f64, FitError> {
+        let windows = windows_per_track(&self.spec);
         let mut sum = 0.0;
-        for windows in data.fit.chunks(self.config.batch_windows) {
-            let share = self.steps as f64 / self.steps_max as f64;
-            let report = FitProgress {
-                epoch,
-                epochs_max: self.config.epochs_max,
-                share,
-                loss: best_loss,
-            };
-            if progress(report).is_break() {
-                return Err(FitError::Cancelled);
+        for batch in tracks.chunks(self.config.batch_windows) {
+            let mut states = vec![None; batch.len().div_ceil(PART_WINDOWS)];
+            for window in 0..windows {
+                let share = self.steps as f64 / self.steps_max as f64;
+                let report = FitProgress {
+                    epoch,
+                    epochs_max: self.config.epochs_max,
+                    share,
+                    loss: best_loss,
+                };
+                if progress(report).is_break() {
+                    return Err(FitError::Cancelled);
+                }
+                self.optimiser
+                    .set_learning_rate(self.config.learning_rate * one_cycle(share));
+                let (sequences, model, dropout) = (self.sequences, &self.model, &mut self.dropout);
+                let parts = batch.chunks(PART_WINDOWS).zip(&mut states).map(|(part, state)| {
+                    let loss = lesson_loss(sequences, model, part, window, state, Some(dropout))?;
+                    Ok((loss, part.len() as f64 / batch.len() as f64))
+                });
+                sum += descend(model, &mut self.optimiser, parts)? * batch.len() as f64;
+                self.steps += 1;
             }
-            self.optimiser
-                .set_learning_rate(self.config.learning_rate * one_cycle(share));
-            let loss = self.loss_of(data.sequences, windows)?;
-            self.optimiser.backward_step(&loss)?;
-            sum += f64::from(loss.to_scalar::<f32>()?) * windows.len() as f64;
-            self.steps += 1;
         }
-        Ok(sum / data.fit.len() as f64)
+        Ok(sum / (tracks.len() * windows) as f64)
     }
 
     /// Gives the mean loss of windows without learning from them.
-    fn loss(&self, sequences: &[Vec<InputRow>], windows: &[WindowRef]) -> Result<f64, FitError> {
+    fn loss(&self, tracks: &[Track]) -> Result<f64, FitError> {
+        let windows = windows_per_track(&self.spec);
         let mut sum = 0.0;
-        for windows in windows.chunks(self.config.batch_windows) {
-            let loss = self.loss_of(sequences, windows)?.detach();
-            sum += f64::from(loss.to_scalar::<f32>()?) * windows.len() as f64;
+        for part in tracks.chunks(PART_WINDOWS) {
+            let mut state = None;
+            for window in 0..windows {
+                let loss = lesson_loss(self.sequences, &self.model, part, window, &mut state, None)?;
+                sum += value(&loss)? * part.len() as f64;
+            }
         }
-        Ok(sum / windows.len() as f64)
-    }
-
-    /// Mean squared error of the newest rows, as the decoder rebuilds them.
-    fn loss_of(&self, sequences: &[Vec<InputRow>], windows: &[WindowRef]) -> Result<Tensor, FitError> {
-        let rows = self.spec.decoded_rows;
-        let (inputs, targets) = gather(sequences, windows, self.spec.lookback, rows);
-        let batch = windows.len();
-        let inputs = Tensor::from_vec(inputs, (batch, self.spec.lookback, FEATURES), &Device::Cpu)?;
-        let targets = Tensor::from_vec(targets, (rows, batch, FEATURES), &Device::Cpu)?;
-        let lesson = Lesson {
-            windows: &inputs,
-            next: None,
-            state: None,
-        };
-        let Some(rebuilt) = self.model.train_forward(&lesson, None)?.rebuilt else {
-            return Err(candle_core::Error::msg("decoder: no part of this model").into());
-        };
-        Ok((rebuilt - targets)?.sqr()?.mean_all()?)
+        Ok(sum / (tracks.len() * windows) as f64)
     }
 }
 
-/// Copies windows `(B, T, F)`, oldest row first, and their targets `(K, B, F)`, newest row first.
-fn gather(sequences: &[Vec<InputRow>], windows: &[WindowRef], lookback: usize, rows: usize) -> (Vec<f32>, Vec<f32>) {
-    let mut inputs = Vec::with_capacity(windows.len() * lookback * FEATURES);
-    for window in windows {
-        inputs.extend_from_slice(sequences[window.sequence][window.end - lookback..window.end].as_flattened());
-    }
-    let mut targets = Vec::with_capacity(windows.len() * rows * FEATURES);
-    for age in 1..=rows {
-        for window in windows {
-            targets.extend_from_slice(&sequences[window.sequence][window.end - age]);
+/// Gives the mean loss of window number `window` of tracks, from the state that the one before left, and leaves its own.
+fn lesson_loss(
+    sequences: &[Vec<InputRow>],
+    model: &Network,
+    tracks: &[Track],
+    window: usize,
+    state: &mut Option<State>,
+    dropout: Dropout<'_>,
+) -> candle_core::Result<Tensor> {
+    let spec = model.spec();
+    let (lookback, horizon) = (spec.lookback, spec.horizon);
+    let gather = |from: usize, rows: usize| {
+        let mut numbers = Vec::with_capacity(tracks.len() * rows * FEATURES);
+        for track in tracks {
+            let start = track.end + window * lookback - lookback + from;
+            numbers.extend_from_slice(sequences[track.sequence][start..start + rows].as_flattened());
         }
-    }
-    (inputs, targets)
+        Tensor::from_vec(numbers, (tracks.len(), rows, FEATURES), &Device::Cpu)
+    };
+    let windows = gather(0, lookback)?;
+    let next = if horizon > 0 {
+        Some(gather(lookback, horizon)?)
+    } else {
+        None
+    };
+    let lesson = Lesson {
+        windows: &windows,
+        next: next.as_ref(),
+        state: state.as_ref(),
+    };
+    let (loss, after) = loss(model, &lesson, dropout)?;
+    *state = (spec.context == ContextKind::Carried).then(|| after.detach());
+    Ok(loss)
 }
 
 /// The one-cycle schedule (Smith & Topin 2019): up to 1 over the first fifth, then down a half cosine to nearly 0.
@@ -281,41 +350,81 @@ mod tests {
 
     fn sequences() -> Vec<Vec<InputRow>> {
         let row = |i: usize| std::array::from_fn(|feature| libm::sinf(0.3 * i as f32 + feature as f32));
-        vec![(0..400).map(row).collect()]
+        vec![(0..1600).map(row).collect()]
     }
 
-    fn fitted(seed: u64) -> Fitted {
+    fn fitted(spec: ModelSpec, seed: u64) -> Fitted {
         let sequences = sequences();
-        let windows = |range: std::ops::Range<usize>| range.map(|end| WindowRef { sequence: 0, end }).collect();
+        let span = |rows| Span { sequence: 0, rows };
         let data = FitData {
             sequences: &sequences,
-            fit: windows(6..300),
-            stop: windows(310..400),
+            fit: &[span(0..1200)],
+            stop: &[span(1200..1600)],
         };
-        fit(data, spec(), &CONFIG, seed, &mut |_| ControlFlow::Continue(())).unwrap()
+        fit(&data, spec, &CONFIG, seed, &mut |_| ControlFlow::Continue(())).unwrap()
+    }
+
+    fn composite() -> ModelSpec {
+        ModelSpec {
+            dropout: 0.1,
+            horizon: 2,
+            ..ModelSpec::autoencoder(FEATURES, 8, 2, 6, 3)
+        }
+    }
+
+    fn carried() -> ModelSpec {
+        ModelSpec {
+            context: ContextKind::Carried,
+            ..spec()
+        }
     }
 
     #[test]
     fn loss_falls_well_below_that_of_guessing_the_mean() {
-        // A sine's variance is 0.5.
-        assert!(fitted(1).loss < 0.2, "{}", fitted(1).loss);
+        // A sine's variance is 0.5; the composite has two errors.
+        assert!(fitted(spec(), 1).loss < 0.2, "{}", fitted(spec(), 1).loss);
+        assert!(fitted(composite(), 1).loss < 0.5, "{}", fitted(composite(), 1).loss);
+        assert!(fitted(carried(), 1).loss < 0.3, "{}", fitted(carried(), 1).loss);
     }
 
     #[test]
     fn same_seed_gives_the_same_weights_bit_for_bit() {
-        assert_eq!(fitted(2).weights, fitted(2).weights);
+        for spec in [spec(), composite(), carried()] {
+            assert_eq!(fitted(spec, 2).weights, fitted(spec, 2).weights);
+        }
+    }
+
+    #[test]
+    fn tracks_stay_within_their_span_and_leave_rows_to_foretell() {
+        let spans = [
+            Span {
+                sequence: 3,
+                rows: 10..210,
+            },
+            Span {
+                sequence: 4,
+                rows: 0..5,
+            },
+        ];
+        let ends = |spec: &ModelSpec| tracks(&spans, spec).iter().map(|track| track.end).collect::<Vec<_>>();
+        assert_eq!(ends(&spec()), (16..=210).collect::<Vec<_>>());
+        assert_eq!(ends(&composite()), (16..=208).collect::<Vec<_>>());
+        // 16 windows of 6 rows each.
+        assert_eq!(ends(&carried()), [16, 112]);
     }
 
     #[test]
     fn fitting_can_be_cancelled() {
         let sequences = sequences();
-        let fit_to = vec![WindowRef { sequence: 0, end: 10 }];
         let data = FitData {
             sequences: &sequences,
-            fit: fit_to,
-            stop: Vec::new(),
+            fit: &[Span {
+                sequence: 0,
+                rows: 0..10,
+            }],
+            stop: &[],
         };
-        let error = fit(data, spec(), &CONFIG, 1, &mut |_| ControlFlow::Break(())).unwrap_err();
+        let error = fit(&data, spec(), &CONFIG, 1, &mut |_| ControlFlow::Break(())).unwrap_err();
         assert!(matches!(error, FitError::Cancelled));
     }
 }

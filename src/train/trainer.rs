@@ -1,7 +1,7 @@
 //! One training, from recent ticks to a calibrated model.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::calibrate::{calibrate, pooled_transform};
 use super::dataset::{Chunk, Split};
-use super::fit::{FitConfig, FitData, FitError, FitProgress, Fitted, WindowRef, fit};
+use super::fit::{FitConfig, FitData, FitError, FitProgress, Fitted, Span, fit};
 use crate::model::artifact::{Artifact, Provenance};
 use crate::model::kernel::scorer::KernelScorer;
 use crate::model::spec::ModelSpec;
@@ -169,17 +169,17 @@ fn fit_weights(
         .zip(transforms)
         .map(|(chunk, transform)| chunk.rows.iter().map(|row| transform.apply(row)).collect())
         .collect();
-    let windows = |range: fn(&Split) -> std::ops::Range<usize>| -> Vec<WindowRef> {
-        let of_chunk = |(sequence, split)| {
-            let range = range(split);
-            (range.start + spec.lookback..=range.end).map(move |end| WindowRef { sequence, end })
+    let spans = |range: fn(&Split) -> Range<usize>| -> Vec<Span> {
+        let span = |(sequence, split)| Span {
+            sequence,
+            rows: range(split),
         };
-        splits.iter().enumerate().flat_map(of_chunk).collect()
+        splits.iter().enumerate().map(span).collect()
     };
     let data = FitData {
         sequences: &sequences,
-        fit: windows(|split| split.fit.clone()),
-        stop: windows(|split| split.stop.clone()),
+        fit: &spans(|split| split.fit.clone()),
+        stop: &spans(|split| split.stop.clone()),
     };
-    Ok(fit(data, spec, &config.fit, config.seed, progress)?)
+    Ok(fit(&data, spec, &config.fit, config.seed, progress)?)
 }

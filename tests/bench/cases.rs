@@ -3,58 +3,17 @@
 use std::collections::HashMap;
 use std::path::Path as FilePath;
 
+use super::models::{SEED, series, spec};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::{Value, json};
 use tapewatch::model::kernel::network::{CarriedRows, Kernel, WindowRows};
 use tapewatch::model::kernel::simd::Path;
-use tapewatch::model::spec::{ContextKind, JudgeSpec, LstmSpec, ModelSpec};
+use tapewatch::model::spec::{LstmSpec, ModelSpec};
 use tapewatch::model::weights::Weights;
 use tapewatch::pipeline::score::{Evidence, Workspace};
 
-/// Seed of all weights.
-const SEED: u64 = 20_240_101;
 /// Batches of windows.
 const BATCHES: [usize; 5] = [1, 16, 64, 256, 1024];
-
-/// A named model.
-#[derive(Clone, Copy)]
-pub struct Model {
-    pub name: &'static str,
-    pub spec: ModelSpec,
-}
-
-/// Gives the models by name.
-pub fn model(name: &'static str) -> Model {
-    let judge = |row_net| ModelSpec {
-        context: ContextKind::Carried,
-        judge: Some(JudgeSpec {
-            hidden: [64, 32],
-            row_net,
-        }),
-        ..ModelSpec::autoencoder(67, 32, 1, 64, 0)
-    };
-    let reference = ModelSpec::autoencoder(6, 32, 1, 64, 64);
-    let large = ModelSpec::autoencoder(8, 64, 2, 128, 128);
-    let conditioned = |spec| ModelSpec {
-        conditioned: true,
-        ..spec
-    };
-    let spec = match name {
-        "ref" => reference,
-        "ref_conditioned" => conditioned(reference),
-        "large" => large,
-        "large_conditioned" => conditioned(large),
-        "judge" => judge(false),
-        "judge+ff" => judge(true),
-        "carried" => ModelSpec {
-            context: ContextKind::Carried,
-            decoded_rows: 8,
-            ..reference
-        },
-        unknown => panic!("no model {unknown}"),
-    };
-    Model { name, spec }
-}
 
 /// Where the rows come from.
 #[derive(Clone, Copy)]
@@ -71,7 +30,8 @@ pub enum Work {
 
 /// One thing to time.
 pub struct Case {
-    model: Model,
+    name: &'static str,
+    spec: ModelSpec,
     path: Path,
     work: Work,
 }
@@ -83,11 +43,11 @@ pub fn all() -> Vec<Case> {
         // Without fused multiply-add in the compiler's target a call is made for each: one case shows that it is equal.
         let is_slow = path == Path::Portable && !cfg!(target_feature = "fma");
         for name in ["ref", "ref_conditioned", "large", "large_conditioned"] {
-            let model = model(name);
+            let spec = spec(name);
             for batch in BATCHES.into_iter().filter(|batch| !is_slow || *batch == 16) {
-                for (k, gathered) in [(model.spec.lookback, false), (model.spec.lookback, true), (8, false)] {
+                for (k, gathered) in [(spec.lookback, false), (spec.lookback, true), (8, false)] {
                     let work = Work::Windows { batch, k, gathered };
-                    cases.push(Case { model, path, work });
+                    cases.push(Case { name, spec, path, work });
                 }
             }
         }
@@ -96,7 +56,8 @@ pub fn all() -> Vec<Case> {
                 if !is_slow || instruments == 16 {
                     let work = Work::Carried { instruments, queued, k };
                     cases.push(Case {
-                        model: model(name),
+                        name,
+                        spec: spec(name),
                         path,
                         work,
                     });
@@ -105,21 +66,6 @@ pub fn all() -> Vec<Case> {
         }
     }
     cases
-}
-
-/// Numbers that wander within about ±2.5, the same everywhere.
-fn series(rows: usize, features: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
-    let mut levels = vec![0.0_f32; features];
-    let mut numbers = Vec::with_capacity(rows * features);
-    for _ in 0..rows {
-        for level in &mut levels {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            *level = 0.9 * *level + (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
-            numbers.push(*level);
-        }
-    }
-    numbers
 }
 
 /// A model's inputs as flat lists: one per window or instrument.
@@ -166,14 +112,14 @@ impl Case {
 
     /// Says which case it is.
     pub fn label(&self) -> Value {
-        let spec = &self.model.spec;
+        let spec = &self.spec;
         let decoder = match (spec.decoded_rows, spec.conditioned) {
             (0, _) => "none",
             (_, true) => "conditioned",
             (_, false) => "unconditioned",
         };
         let mut label = json!({
-            "model": self.model.name.trim_end_matches("_conditioned"),
+            "model": self.name.trim_end_matches("_conditioned"),
             "decoder": decoder,
             "implementation": "kernel",
             "path": self.path.name(),
@@ -212,7 +158,7 @@ impl Case {
 
     /// Gives the operations of one run: two per multiply-add of weights.
     pub fn flops(&self) -> f64 {
-        let spec = &self.model.spec;
+        let spec = &self.spec;
         let step = |stack: &LstmSpec| -> usize {
             let layer = |layer| LstmSpec::GATES * stack.hidden_size * (stack.inputs_of(layer) + stack.hidden_size);
             (0..stack.layers).map(layer).sum()
@@ -231,9 +177,9 @@ impl Case {
 
     /// Packs the weights and gives what is to be timed: scores of one run.
     pub fn prepare(&self) -> Box<dyn FnMut() -> Vec<f32>> {
-        let kernel = Kernel::new(&Weights::seeded(self.model.spec, SEED), self.path);
-        let inputs = inputs(&self.model.spec, self.work);
-        let features = self.model.spec.input_size;
+        let kernel = Kernel::new(&Weights::seeded(self.spec, SEED), self.path);
+        let inputs = inputs(&self.spec, self.work);
+        let features = self.spec.input_size;
         let (mut workspace, mut evidence) = (Workspace::default(), Evidence::default());
         match self.work {
             Work::Windows { k, .. } => {
@@ -298,24 +244,25 @@ pub fn dump(folder: &FilePath) {
         carried("judge"),
         carried("judge+ff"),
     ] {
-        let model = model(name);
+        let spec = spec(name);
         let case = Case {
-            model,
+            name,
+            spec,
             path: Path::best(),
             work,
         };
-        let inputs = inputs(&model.spec, work);
-        let length = inputs[0].len() / model.spec.input_size;
+        let inputs = inputs(&spec, work);
+        let length = inputs[0].len() / spec.input_size;
         let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = vec![
             (
                 "inputs".into(),
-                vec![inputs.len(), length, model.spec.input_size],
+                vec![inputs.len(), length, spec.input_size],
                 inputs.concat(),
             ),
             ("scores".into(), vec![case.items()], case.prepare()()),
         ];
-        let weights = Weights::seeded(model.spec, SEED);
-        for (name, shape) in model.spec.parameters() {
+        let weights = Weights::seeded(spec, SEED);
+        for (name, shape) in spec.parameters() {
             let numbers = weights.numbers(&name).to_vec();
             tensors.push((name, shape, numbers));
         }
@@ -327,7 +274,7 @@ pub fn dump(folder: &FilePath) {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("a tensor of its shape");
             (name.as_str(), view)
         });
-        let spec = serde_json::to_string(&model.spec).expect("a spec as JSON");
+        let spec = serde_json::to_string(&spec).expect("a spec as JSON");
         let metadata = HashMap::from([("spec".to_string(), spec)]);
         let file = folder.join(format!("{name}.safetensors"));
         serialize_to_file(views, Some(metadata), &file).expect("a file that can be written");

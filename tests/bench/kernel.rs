@@ -8,7 +8,10 @@
 //! `--only WORD[,WORD…]`: cases whose JSON holds every word. `--rounds N`, `--millis N`: rounds and their length.
 //! `--dump DIR`: write weights, inputs and scores of the cases that `tests/bench/peers.py` compares, as safetensors.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot go on says why and ends")]
+
 mod cases;
+mod models;
 mod timing;
 
 use std::path::PathBuf;

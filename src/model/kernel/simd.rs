@@ -114,6 +114,10 @@ pub struct Scalars<'a> {
 ///
 /// # Panics
 /// When an operand is too short.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "rows and vectors by number, as the registers hold them"
+)]
 #[inline(always)]
 pub fn accumulate<S: Simd, const W: usize, const N: usize>(
     simd: S,
