@@ -371,7 +371,7 @@ impl Config {
     }
 
     fn check_learning(&self, check: &mut Checks) {
-        if let Err(problem) = self.model.spec().check() {
+        if let Err(problem) = self.model.check() {
             check.problems.push(Problem {
                 key: "model".into(),
                 text: problem,

@@ -297,7 +297,7 @@ impl Learner {
             &mut progress,
         )?;
         self.report(TrainingPhase::Gating, 1.0);
-        let loss = challenger.provenance.loss;
+        let loss = challenger.provenance.loss.unwrap_or(f64::NAN);
         let detail = match &self.champion {
             None => format!("first model; loss {loss:.4}"),
             Some(champion) => {

@@ -5,6 +5,7 @@
 mod backtest;
 mod check;
 mod demo;
+mod models;
 mod replay;
 mod run;
 mod terminal;
@@ -24,6 +25,7 @@ use crate::offline::backtest::BacktestError;
 use crate::offline::evaluation::EvaluationError;
 use crate::offline::tick_files::TickFileError;
 use crate::store::StoreError;
+use crate::train::trainer::TrainError;
 
 /// A streaming anomaly detector for financial feeds: ticks from Kafka in, alerts and metrics out.
 #[derive(Debug, Parser)]
@@ -49,6 +51,8 @@ enum Command {
     Train(train::Arguments),
     /// Fit on one folder of ticks, score another, and judge the result.
     Backtest(backtest::Arguments),
+    /// Look at a model, and move its weights to PyTorch and back.
+    Models(models::Arguments),
     /// Send recorded ticks to a topic.
     Replay(replay::Arguments),
     /// Validate a configuration.
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
+        Command::Models(arguments) => models::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
     };
@@ -145,7 +150,12 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<CannotWrite>() {
             return Exit::CannotWrite;
         }
-        if cause.is::<BacktestError>() || cause.is::<TickFileError>() || cause.is::<EvaluationError>() {
+        if cause.is::<BacktestError>()
+            || cause.is::<TrainError>()
+            || cause.is::<models::BadWeights>()
+            || cause.is::<TickFileError>()
+            || cause.is::<EvaluationError>()
+        {
             return Exit::Usage;
         }
     }

@@ -29,7 +29,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         "trained on {} ticks of {} instruments; loss {:.4}; {}",
         provenance.ticks,
         provenance.instruments,
-        provenance.loss,
+        provenance.loss.unwrap_or(f64::NAN),
         arguments.output.display()
     );
     Ok(Exit::Done)

@@ -4,13 +4,14 @@
 //! sections: format, version, heads, spec, calibrations, provenance. It loads from `&[u8]`, and what is loaded has been
 //! checked: a file cut short, edited or made by a later format is refused with a reason.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::exchange;
 use super::kernel::scorer::KernelScorer;
 use super::spec::ModelSpec;
 use super::weights::Weights;
@@ -50,8 +51,9 @@ pub struct Provenance {
     pub ticks: u64,
     /// Instruments among them.
     pub instruments: u64,
-    /// Loss on the ticks held back for early stopping (mean squared error, model input units).
-    pub loss: f64,
+    /// Loss on the ticks held back for early stopping (mean squared error, model input units); none for weights that were
+    /// imported.
+    pub loss: Option<f64>,
 }
 
 /// What stands in the metadata.
@@ -106,18 +108,12 @@ impl Artifact {
             provenance: self.provenance.clone(),
         };
         let metadata = HashMap::from([(METADATA_KEY.to_string(), serde_json::to_string(&document)?)]);
-        let bytes: BTreeMap<&String, Vec<u8>> = self
-            .weights
-            .tensors
-            .iter()
-            .map(|(name, numbers)| (name, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()))
-            .collect();
-        let views = self.weights.spec.parameters().into_iter().map(|(name, shape)| {
-            let view = TensorView::new(Dtype::F32, shape, bytes.get(&name).map_or(&[][..], Vec::as_slice))?;
-            Ok((name, view))
+        let parameters = self.weights.spec.parameters().into_iter();
+        let tensors = parameters.map(|(name, shape)| {
+            let numbers = self.weights.numbers(&name);
+            (name, shape, numbers)
         });
-        let views = views.collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-        Ok(serialize(views, Some(metadata))?)
+        exchange::write(tensors, metadata)
     }
 
     /// Reads and checks an artifact.
@@ -146,10 +142,7 @@ impl Artifact {
                 "its calibrations hold numbers that no fit makes".into(),
             ));
         }
-        let tensors = SafeTensors::deserialize(bytes)?
-            .iter()
-            .map(|(name, view)| Ok((name.to_string(), numbers_of(name, &view)?)))
-            .collect::<Result<_, ArtifactError>>()?;
+        let tensors = exchange::read(bytes)?;
         Ok(Artifact {
             version: document.version,
             weights: Weights::new(document.spec, tensors).map_err(ArtifactError::Inconsistent)?,
@@ -177,22 +170,6 @@ fn feature_names() -> Vec<String> {
     CATALOGUE.iter().map(|feature| feature.name.to_string()).collect()
 }
 
-fn numbers_of(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, ArtifactError> {
-    if view.dtype() != Dtype::F32 {
-        return Err(ArtifactError::Inconsistent(format!(
-            "{name}: expected 32-bit floats, found {:?}",
-            view.dtype()
-        )));
-    }
-    Ok(view
-        .data()
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,7 +195,7 @@ mod tests {
                 seed: 5,
                 ticks: 300,
                 instruments: 1,
-                loss: 0.125,
+                loss: Some(0.125),
             },
         }
     }

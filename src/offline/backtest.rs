@@ -15,6 +15,7 @@ use crate::pipeline::alert::{Alert, AlertState};
 use crate::pipeline::decode::{DecodeConfig, Format};
 use crate::pipeline::detector::{DetectorConfig, Effect, LimitConfig};
 use crate::pipeline::score::ModelVersion;
+use crate::pipeline::tick::InstrumentTicks;
 use crate::pipeline::time::ArrivalTime;
 use crate::train::fit::FitProgress;
 use crate::train::trainer::{TrainError, train};
@@ -43,6 +44,17 @@ pub struct Outcome {
     pub opened: Vec<(usize, Alert)>,
 }
 
+/// Reads all files of a folder.
+///
+/// # Errors
+/// [`BacktestError`].
+pub fn read_folder(folder: &Path, config: &Config) -> Result<Vec<InstrumentTicks>, BacktestError> {
+    let decoder = tick_files::line_decoder(&config.decode).map_err(BacktestError::Config)?;
+    let files = tick_files::list(&[PathBuf::from(folder)])?;
+    let ticks = files.iter().map(|file| tick_files::read(file, &decoder));
+    Ok(ticks.collect::<Result<_, _>>()?)
+}
+
 /// Fits a model to all files of a folder.
 ///
 /// # Errors
@@ -52,12 +64,7 @@ pub fn fit_folder(
     config: &Config,
     progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
 ) -> Result<Artifact, BacktestError> {
-    let decoder = tick_files::line_decoder(&config.decode).map_err(BacktestError::Config)?;
-    let files = tick_files::list(&[PathBuf::from(folder)])?;
-    let ticks = files
-        .iter()
-        .map(|file| tick_files::read(file, &decoder))
-        .collect::<Result<Vec<_>, _>>()?;
+    let ticks = read_folder(folder, config)?;
     // The files are the past up to now; provenance says when the newest tick was made, so that a repeated run gives the
     // same bytes.
     let newest = ticks

@@ -1,6 +1,5 @@
 //! One training, from recent ticks to a calibrated model.
 
-use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -12,7 +11,8 @@ use super::dataset::{Chunk, Split};
 use super::fit::{FitConfig, FitData, FitError, FitProgress, Fitted, Span, fit};
 use crate::model::artifact::{Artifact, Provenance};
 use crate::model::kernel::scorer::KernelScorer;
-use crate::model::spec::ModelSpec;
+use crate::model::spec::{ContextKind, ModelSpec};
+use crate::model::weights::Weights;
 use crate::pipeline::calibration::Calibrations;
 use crate::pipeline::feature::FEATURES;
 use crate::pipeline::scaler::{InputRow, InputTransform};
@@ -35,30 +35,64 @@ pub struct TrainingConfig {
     pub fit: FitConfig,
 }
 
-/// Sizes of the models that are trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Sizes and parts of the models that are trained.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SizeConfig {
-    /// Units per layer (> 0, a multiple of 8).
+    /// Units per layer (> 0; multiples of 16 fill the widest vectors).
     pub hidden_size: usize,
-    /// Stacked layers of encoder and decoder (1–4).
+    /// Stacked layers of encoder, decoder and predictor (1–4).
     pub layers: usize,
     /// Rows per window (> 1).
     pub lookback: usize,
+    /// How the encoder holds what came before a tick.
+    pub context: ContextKind,
+    /// Whether the gates have biases.
+    pub bias: bool,
+    /// Share of the outputs between layers that training drops (0–1, 1 excluded).
+    pub dropout: f32,
+    /// Whether the encoder reads windows in both directions (window context alone).
+    pub bidirectional: bool,
+    /// Numbers that the encoder's state is squeezed through; 0: no bottleneck.
+    pub bottleneck: usize,
     /// Newest rows that the decoder is trained to rebuild (1–lookback).
     pub decoded_rows: usize,
+    /// Next rows that a predictor is trained to foretell beside the decoder; 0: no predictor.
+    pub horizon: usize,
+    /// Whether decoder and predictor read their own last row.
+    pub conditioned: bool,
 }
 
 impl SizeConfig {
     /// Gives the spec of a model of this size over our features.
     pub fn spec(&self) -> ModelSpec {
-        ModelSpec::autoencoder(
-            FEATURES,
-            self.hidden_size,
-            self.layers,
-            self.lookback,
-            self.decoded_rows,
-        )
+        ModelSpec {
+            input_size: FEATURES,
+            hidden_size: self.hidden_size,
+            layers: self.layers,
+            lookback: self.lookback,
+            context: self.context,
+            bias: self.bias,
+            dropout: self.dropout,
+            bidirectional: self.bidirectional,
+            bottleneck: self.bottleneck,
+            decoded_rows: self.decoded_rows,
+            horizon: self.horizon,
+            conditioned: self.conditioned,
+            judge: None,
+        }
+    }
+
+    /// Checks the sizes.
+    ///
+    /// # Errors
+    /// A text that names the first that is off.
+    pub fn check(&self) -> Result<(), String> {
+        match self.decoded_rows {
+            // The detector rests on the reconstruction error.
+            0 => Err("decoded_rows: expected 1 or more, found 0".into()),
+            _ => self.spec().check(),
+        }
     }
 }
 
@@ -95,16 +129,9 @@ pub fn train(
     trained_at: &str,
     progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
 ) -> Result<Artifact, TrainError> {
+    size.check().map_err(TrainError::BadSize)?;
     let spec = size.spec();
-    spec.check().map_err(TrainError::BadSize)?;
-    let chunks = chunks(ticks, config);
-    if chunks.is_empty() {
-        let found = ticks.iter().map(|ticks| ticks.ticks.len()).max().unwrap_or(0);
-        return Err(TrainError::TooFewTicks {
-            needed: config.ticks_per_instrument_min,
-            found,
-        });
-    }
+    let chunks = enough(ticks, config)?;
     let splits: Vec<Split> = chunks
         .iter()
         .map(|chunk| Split::new(chunk.rows.len(), config.held_back_share))
@@ -115,27 +142,78 @@ pub fn train(
         .map(|(chunk, split)| InputTransform::fit(&chunk.rows[split.fit.start..split.stop.end]))
         .collect();
     let fitted = fit_weights(&chunks, &splits, &transforms, spec, config, progress)?;
-    let scorer = KernelScorer::new(&fitted.weights);
-    let held_back = |chunk: &Chunk| Split::new(chunk.rows.len(), config.held_back_share).held_back;
-    let (own, pooled) = calibrate(&scorer, &chunks, &transforms, pooled_transform(&chunks), held_back);
-    let instruments: BTreeMap<_, _> = chunks
-        .iter()
-        .zip(own)
-        .map(|(chunk, own)| (chunk.instrument.to_string(), own))
-        .collect();
+    let calibrations = calibrations(&fitted.weights, &chunks, &transforms, pooled_transform(&chunks), config);
+    let provenance = Provenance {
+        program: env!("CARGO_PKG_VERSION").into(),
+        trained_at: trained_at.into(),
+        seed: config.seed,
+        ticks: chunks.iter().map(|chunk| chunk.rows.len() as u64).sum(),
+        instruments: chunks.len() as u64,
+        loss: Some(fitted.loss),
+    };
     Ok(Artifact {
         version,
         weights: fitted.weights,
-        provenance: Provenance {
-            program: env!("CARGO_PKG_VERSION").into(),
-            trained_at: trained_at.into(),
-            seed: config.seed,
-            ticks: chunks.iter().map(|chunk| chunk.rows.len() as u64).sum(),
-            instruments: chunks.len() as u64,
-            loss: fitted.loss,
-        },
-        calibrations: Arc::new(Calibrations { pooled, instruments }),
+        calibrations,
+        provenance,
     })
+}
+
+/// Makes a model of weights that were fitted elsewhere, with the input transforms of `like`, which they were fitted to.
+/// With ticks, tails are taken from these; without, they stay those of `like`.
+///
+/// # Errors
+/// [`TrainError::TooFewTicks`].
+pub fn adopt(
+    weights: Weights,
+    like: &Artifact,
+    ticks: Option<&[InstrumentTicks]>,
+    config: &TrainingConfig,
+) -> Result<Artifact, TrainError> {
+    let mut adopted = Artifact {
+        weights,
+        ..like.clone()
+    };
+    adopted.provenance.loss = None;
+    let Some(ticks) = ticks else { return Ok(adopted) };
+    let chunks = enough(ticks, config)?;
+    let known = &like.calibrations;
+    let transforms: Vec<InputTransform> = chunks
+        .iter()
+        .map(|chunk| known.of(&chunk.instrument).transform.clone())
+        .collect();
+    let pooled = known.pooled.transform.clone();
+    adopted.calibrations = calibrations(&adopted.weights, &chunks, &transforms, pooled, config);
+    Ok(adopted)
+}
+
+fn calibrations(
+    weights: &Weights,
+    chunks: &[Chunk],
+    transforms: &[InputTransform],
+    pooled_transform: InputTransform,
+    config: &TrainingConfig,
+) -> Arc<Calibrations> {
+    let held_back = |chunk: &Chunk| Split::new(chunk.rows.len(), config.held_back_share).held_back;
+    let scorer = KernelScorer::new(weights);
+    let (own, pooled) = calibrate(&scorer, chunks, transforms, pooled_transform, held_back);
+    let names = chunks.iter().map(|chunk| chunk.instrument.to_string());
+    Arc::new(Calibrations {
+        pooled,
+        instruments: names.zip(own).collect(),
+    })
+}
+
+/// Computes the rows of every instrument that has enough ticks; at least one must.
+fn enough(ticks: &[InstrumentTicks], config: &TrainingConfig) -> Result<Vec<Chunk>, TrainError> {
+    let chunks = chunks(ticks, config);
+    match chunks.is_empty() {
+        true => Err(TrainError::TooFewTicks {
+            needed: config.ticks_per_instrument_min,
+            found: ticks.iter().map(|ticks| ticks.ticks.len()).max().unwrap_or(0),
+        }),
+        false => Ok(chunks),
+    }
 }
 
 /// Computes the rows of every instrument that has enough ticks, in the order of names.

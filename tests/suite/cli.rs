@@ -53,7 +53,7 @@ fn unknown_flag_and_missing_command_end_with_2() {
 fn help_and_version_go_to_stdout_and_end_with_0() {
     let folder = folder("");
     let help = expect(folder.path(), 0, &["--help"]);
-    for command in ["run", "demo", "train", "backtest", "replay", "check"] {
+    for command in ["run", "demo", "train", "backtest", "models", "replay", "check"] {
         assert!(help.stdout.contains(&format!("  {command} ")), "{}", help.stdout);
         assert!(expect(folder.path(), 0, &[command, "--help"]).stdout.contains("Usage:"));
     }

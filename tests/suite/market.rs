@@ -154,7 +154,7 @@ pub fn seeded(config: &Config, market: &[InstrumentTicks], seed: u64) -> Artifac
             seed,
             ticks: chunks.iter().map(|chunk| chunk.rows.len() as u64).sum(),
             instruments: chunks.len() as u64,
-            loss: 0.0,
+            loss: None,
         },
     }
 }
