@@ -9,15 +9,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{Alert, AlertConfig, AlertKind, Arm, Cause, FeatureShare, Observation};
+use super::alert::{Alert, AlertConfig, AlertKind, Arm, Cause, Observation};
 use super::batch::Batch;
-use super::calibration::{Calibration, RowErrors, Surprise};
 use super::decode::{DecodeConfig, Decoder, TickError};
-use super::feature::FeatureRow;
 use super::guard::{Finding, Guard, GuardConfig};
 use super::instrument::Instrument;
 use super::position::{NextOffset, Position, TopicPartition};
-use super::scaler::InputRow;
+use super::row_evidence::RowEvidence;
 use super::score::{Model, ModelVersion};
 use super::time::{ArrivalTime, EventTime, NANOS_PER_SEC};
 
@@ -422,7 +420,7 @@ impl Detector {
             .zip(pending.scored)
             .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index));
         let guard_score = pending.finding.map_or(0.0, |finding| finding.surprise);
-        let model_score = evidence.as_ref().map_or(0.0, |evidence| evidence.surprise.score);
+        let model_score = evidence.as_ref().map_or(0.0, |evidence| evidence.score());
         pending.verdict.score = guard_score.max(model_score);
         pending.verdict.guard = pending.finding.map(|finding| finding.guard);
         let (arm, kind) = match pending.finding {
@@ -477,47 +475,6 @@ impl Detector {
                 self.free.push(slot);
             }
         }
-    }
-}
-
-/// What the model says of one scored row.
-struct RowEvidence<'a> {
-    calibration: &'a Calibration,
-    surprise: Surprise,
-    expected: &'a InputRow,
-    raw: &'a FeatureRow,
-}
-
-impl<'a> RowEvidence<'a> {
-    /// Compares a scored row with its reconstruction; `None` when the model has no such arm.
-    fn new(calibration: &'a Calibration, batch: &'a Batch, index: usize) -> Option<Self> {
-        let expected = batch.evidence.reconstruction_of(batch.evidence_index(index))?;
-        let (raw, input) = batch.row(index)?;
-        let surprise = calibration.surprise(&RowErrors::new(input, expected));
-        Some(RowEvidence {
-            calibration,
-            surprise,
-            expected,
-            raw,
-        })
-    }
-
-    fn arm(&self) -> Arm {
-        if self.surprise.is_reconstruction() {
-            Arm::Reconstruction
-        } else {
-            Arm::Pointwise
-        }
-    }
-
-    fn shares(&self) -> Vec<FeatureShare> {
-        let share = |(feature, share): (usize, f32)| FeatureShare {
-            feature,
-            share,
-            observed: self.raw[feature],
-            expected: Some(self.calibration.transform.invert(feature, self.expected[feature])),
-        };
-        self.surprise.shares().into_iter().map(share).collect()
     }
 }
 

@@ -14,6 +14,7 @@ pub mod guard;
 mod instrument;
 pub mod position;
 pub mod robust;
+mod row_evidence;
 pub mod scaler;
 pub mod score;
 pub mod tail;

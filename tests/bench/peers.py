@@ -4,11 +4,11 @@
     pip install -r tests/bench/requirements.txt
     python tests/bench/peers.py [--quick] > peers.jsonl
 
-Builds the benches `kernel` and `train` by cargo, or takes built ones: `--bench-binary FILE`, `--train-binary FILE`. The
-first dumps weights, inputs and scores; both peers must give these scores, to within 1e-4, at every batch that is timed.
-Then all three are timed by turns, round by round, and the best round of each counts: `--rounds N`, each of them about
-`--millis N` long. `--quick` takes few short rounds, to see that everything runs. Where the system can pin a process, all
-run on the last core that this one may use (`taskset` chooses another). Nothing else should run meanwhile.
+Builds the benches `kernel` and `train` with cargo, or takes built ones: `--bench-binary FILE`, `--train-binary FILE`.
+The first dumps weights, inputs and scores; both peers must give these scores, to within 1e-4, at every batch that is
+timed. Then all three are timed by turns, round by round, and the best round of each counts: `--rounds N`, each of them
+about `--millis N` long. `--quick` takes few short rounds, to see that everything runs. Where the system can pin a
+process, all run on the last core that this one may use (`taskset` chooses another). Nothing else should run meanwhile.
 
 Cases:
 - `ref`, `large`: windows scored by the error of their whole reconstruction, at batch 1 and at 16 to 1024. At the latter
@@ -163,7 +163,7 @@ class Form:
         with self.settings():
             found = self.run()
         if isinstance(found, list):
-            found = np.stack([np.asarray(tick) for tick in found], axis=1)
+            found = np.stack([np.asarray(tick).reshape(-1) for tick in found], axis=1)
         return float(np.abs(np.asarray(found).reshape(scores.shape) - scores).max())
 
 
@@ -276,7 +276,7 @@ def torch_carried(dump: Dump, instruments: int, queued: int) -> list[Form]:
         state, found = None, []
         for tick in ticks:
             log_odds, state = module(tick, state)
-            found.append(log_odds.view(-1))
+            found.append(log_odds)
         return found
 
     if queued > 1:
@@ -334,9 +334,9 @@ class Graph:
         return out
 
     def gates(self, name: str) -> np.ndarray:
-        """Gives a weight in ONNX's order of gates: PyTorch's input, forget, cell, output -> input, output, forget, cell."""
-        first, forget, cell, output = np.split(self.weights[name], 4)
-        return np.concatenate([first, output, forget, cell])
+        """Gives a weight by ONNX's order of gates: input, forget, cell, output -> input, output, forget, cell."""
+        entry, forget, cell, output = np.split(self.weights[name], 4)
+        return np.concatenate([entry, output, forget, cell])
 
     def lstm(self, stack: str, layer: int, rows: str, state: tuple[str, str] | None) -> tuple[str, tuple[str, str]]:
         """`rows`: `(T, B, inputs)` -> hidden rows `(T, B, H)`, state of two `(1, B, H)`."""
@@ -419,16 +419,17 @@ def onnx_carried(dump: Dump, instruments: int, queued: int) -> list[Form]:
             found.append(log_odds)
         return found if queued == 1 else found[0]
 
-    # Bound memory: states change places between two pieces, and every step has its own log-odds.
-    value = onnxruntime.OrtValue.ortvalue_from_numpy
-    start = (value(zeros), value(zeros))
-    pieces = [(value(zeros.copy()), value(zeros.copy())) for _ in range(2)]
-    results = [value(np.zeros((*shape[:2], 1), np.float32)) for _ in steps]
+    # Bound memory: states change places between two pieces, and every step has its own log-odds. What is made from an
+    # array borrows its memory: `run` keeps these arrays alive.
+    borrowed = onnxruntime.OrtValue.ortvalue_from_numpy
+    start = (borrowed(zeros), borrowed(zeros))
+    pieces = [(onnx_memory(state_shape), onnx_memory(state_shape)) for _ in range(2)]
+    results = [onnx_memory((*shape[:2], 1)) for _ in steps]
     bindings = []
     for index, step in enumerate(steps):
         binding = session.io_binding()
         before = start if index == 0 else pieces[(index + 1) % 2]
-        for name, piece in zip(("rows", "h", "c"), (value(step), *before)):
+        for name, piece in zip(("rows", "h", "c"), (borrowed(step), *before)):
             binding.bind_ortvalue_input(name, piece)
         for name, piece in zip((log_odds, h_after, c_after), (results[index], *pieces[index % 2])):
             binding.bind_ortvalue_output(name, piece)
@@ -443,15 +444,23 @@ def onnx_carried(dump: Dump, instruments: int, queued: int) -> list[Form]:
     return [Form("arrays", run), Form("bound memory", run_bound)]
 
 
+def onnx_memory(shape: tuple) -> onnxruntime.OrtValue:
+    return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, "cpu")
+
+
 # Cases
+
+
+Forms = dict[str, list[Form]]
+"""By peer."""
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def checked(model: str, cases: dict[object, tuple[dict[str, list[Form]], np.ndarray]]) -> dict[object, dict[str, list[Form]]]:
-    """Runs every form of cases (forms by peer, scores) once; ends the program where scores disagree."""
+def checked(model: str, cases: dict[object, tuple[Forms, np.ndarray]]) -> dict[object, Forms]:
+    """Runs every form of all cases once; ends the program where scores are not those that stand beside the forms."""
     for peer in PEERS:
         worst = max(form.disagreement(scores) for forms, scores in cases.values() for form in forms[peer])
         say(f"{model}: scores of tapewatch and {peer} differ by {worst:.1e} at most")
@@ -461,7 +470,7 @@ def checked(model: str, cases: dict[object, tuple[dict[str, list[Form]], np.ndar
     return {key: forms for key, (forms, _) in cases.items()}
 
 
-def window_forms(model: str, dump: Dump) -> dict[int, dict[str, list[Form]]]:
+def window_forms(model: str, dump: Dump) -> dict[int, Forms]:
     def case(batch: int):
         forms = {"pytorch": torch_windows(dump, batch), "onnxruntime": onnx_windows(dump, batch)}
         return forms, dump.scores[:batch]
@@ -469,7 +478,7 @@ def window_forms(model: str, dump: Dump) -> dict[int, dict[str, list[Form]]]:
     return checked(model, {batch: case(batch) for batch in BATCHES})
 
 
-def carried_forms(model: str, dump: Dump) -> dict[tuple[int, int], dict[str, list[Form]]]:
+def carried_forms(model: str, dump: Dump) -> dict[tuple[int, int], Forms]:
     def case(instruments: int, queued: int):
         forms = {
             "pytorch": torch_carried(dump, instruments, queued),
@@ -491,7 +500,7 @@ def print_line(case: str, unit: str, found: dict[str, float | None]) -> None:
 
 
 def timed(
-    cases: dict[object, dict[str, list[Form]]],
+    cases: dict[object, Forms],
     tapewatch: Callable[[], dict[object, float]],
     rounds: int,
     millis: int,

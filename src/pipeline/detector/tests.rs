@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pipeline::alert::AlertState;
-use crate::pipeline::calibration::{Calibrations, RowErrors};
+use crate::pipeline::calibration::{Calibration, Calibrations, RowErrors};
 use crate::pipeline::decode::{Format, JsonFields, TimeUnit};
 use crate::pipeline::feature::FEATURES;
 use crate::pipeline::position::{Offset, Partition, TopicIndex};

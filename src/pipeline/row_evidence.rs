@@ -1,0 +1,55 @@
+//! What a model says of one scored row: how surprising it is, by which arm, and which features are to blame.
+
+use super::alert::{Arm, FeatureShare};
+use super::batch::Batch;
+use super::calibration::{Calibration, RowErrors, Surprise};
+use super::feature::FeatureRow;
+use super::scaler::InputRow;
+
+/// What the model says of one scored row.
+pub(super) struct RowEvidence<'a> {
+    calibration: &'a Calibration,
+    surprise: Surprise,
+    expected: &'a InputRow,
+    raw: &'a FeatureRow,
+}
+
+impl<'a> RowEvidence<'a> {
+    /// Compares a scored row with its reconstruction; `None` when the model has no such arm.
+    pub fn new(calibration: &'a Calibration, batch: &'a Batch, index: usize) -> Option<Self> {
+        let expected = batch.evidence.reconstruction_of(batch.evidence_index(index))?;
+        let (raw, input) = batch.row(index)?;
+        let surprise = calibration.surprise(&RowErrors::new(input, expected));
+        Some(RowEvidence {
+            calibration,
+            surprise,
+            expected,
+            raw,
+        })
+    }
+
+    /// Gives the arm that spoke loudest.
+    pub fn arm(&self) -> Arm {
+        if self.surprise.is_reconstruction() {
+            Arm::Reconstruction
+        } else {
+            Arm::Pointwise
+        }
+    }
+
+    /// Gives −log₁₀ of the row's p-value by the model alone (≥ 0).
+    pub fn score(&self) -> f32 {
+        self.surprise.score
+    }
+
+    /// Gives each feature's part in it, with what was seen and what was expected.
+    pub fn shares(&self) -> Vec<FeatureShare> {
+        let share = |(feature, share): (usize, f32)| FeatureShare {
+            feature,
+            share,
+            observed: self.raw[feature],
+            expected: Some(self.calibration.transform.invert(feature, self.expected[feature])),
+        };
+        self.surprise.shares().into_iter().map(share).collect()
+    }
+}
