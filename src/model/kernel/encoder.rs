@@ -65,18 +65,20 @@ impl Encoder {
             window.copy_to(rows);
         }
         let mut states = States::zeros(stack, n, scratch.take(stack.states_len(n)));
-        let mut early = early;
-        for t in 0..steps {
-            if t + 1 == steps
-                && let Some(early) = early.take()
-            {
-                states.export_all(n, hidden, early);
-            }
+        let from = |t: usize| {
             let input = Rows {
                 data: &rows[t * features..],
                 stride: steps * features,
             };
-            stack.step(&mut states, StepInput::Rows(input));
+            StepInput::Rows(input, features)
+        };
+        match early {
+            Some(early) => {
+                stack.run(&mut states, steps - 1, from(0), None);
+                states.export_all(n, hidden, early);
+                stack.run(&mut states, 1, from(steps - 1), None);
+            }
+            None => stack.run(&mut states, steps, from(0), None),
         }
         states.export_all(n, hidden, out);
     }
@@ -103,7 +105,7 @@ impl Encoder {
                     data: &inputs[t * n * width..],
                     stride: width,
                 };
-                stack.step(&mut states, StepInput::Rows(input));
+                stack.run(&mut states, 1, StepInput::Rows(input, 0), None);
                 let top = states.top();
                 for row in 0..n {
                     let place = (t * n + row) * width + direction * hidden;

@@ -5,7 +5,7 @@
 use super::packed::{PackedDense, PackedLayer};
 use super::scratch::Scratch;
 use super::simd::Path;
-use super::stack::{LayerNumbers, Stack, States, StepInput, layer_numbers};
+use super::stack::{LayerNumbers, Output, Stack, States, StepInput, layer_numbers};
 use super::step::{Dense, Rows};
 use crate::model::spec::{JudgeSpec, LstmSpec};
 use crate::model::weights::Weights;
@@ -66,7 +66,6 @@ pub struct Generator {
     /// layer's h, so its weights are folded into one matrix on h: W_ih · (W_o · h + b_o) = (W_ih · W_o) · h + W_ih · b_o.
     rest: Option<Stack>,
     output: PackedDense,
-    path: Path,
 }
 
 impl Generator {
@@ -88,7 +87,6 @@ impl Generator {
             first,
             rest,
             output: dense(weights, output, path),
-            path,
         }
     }
 
@@ -112,20 +110,19 @@ impl Generator {
             let state = &start.data[row * start.stride..][..self.spec.state_len()];
             states.import(row, self.spec.hidden_size, state);
         }
-        for step in 0..steps {
-            match &self.rest {
-                Some(rest) if step > 0 => rest.step(&mut states, StepInput::OwnTop),
-                _ => self.first.step(&mut states, StepInput::None),
-            }
-            // What is written past F outputs is overwritten by the next step's row, or lies past the last one.
-            self.path.run(Dense {
-                layer: &self.output,
-                rows: n,
-                input: states.top(),
-                out: &mut made[step * self.output.outputs..],
-                out_stride: made_stride,
-                relu: false,
-            });
+        let (layer, outputs) = (&self.output, self.output.outputs);
+        let first_steps = if self.rest.is_some() { steps.min(1) } else { steps };
+        let mut run = |stack: &Stack, steps: usize, input: StepInput<'_>, done: usize| {
+            let output = Output {
+                layer,
+                out: &mut made[done * outputs..],
+                stride: made_stride,
+            };
+            stack.run(&mut states, steps, input, Some(output));
+        };
+        run(&self.first, first_steps, StepInput::None, 0);
+        if let Some(rest) = &self.rest {
+            run(rest, steps - first_steps, StepInput::OwnTop, first_steps);
         }
         for (row, made) in made.chunks_exact(made_stride).enumerate() {
             take(row, &made[..steps * self.output.outputs]);

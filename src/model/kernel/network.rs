@@ -252,7 +252,7 @@ impl Kernel {
                 data: &encoded.rows[from * features..],
                 stride: features,
             };
-            stack.step(&mut states, StepInput::Rows(rows));
+            stack.run(&mut states, 1, StepInput::Rows(rows, 0), None);
             states.export_all(active, hidden, &mut encoded.after[from * state_len..]);
             for (row, item) in order[..active].iter().enumerate() {
                 if queued(&items[*item]) == q + 1 {

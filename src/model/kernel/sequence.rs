@@ -375,7 +375,8 @@ impl Task for KeepingStep<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         for block in 0..self.layer.padded / S::LANES {
-            for_tiles!(S, self.rows, |first, W| self.tile::<S, W>(simd, Tile { block, first }));
+            for_tiles!(S::ROWS, self.rows, |first, W| self
+                .tile::<S, W>(simd, Tile { block, first }));
         }
     }
 }
@@ -509,7 +510,7 @@ impl Task for Outer<'_> {
     fn run<S: Simd>(mut self, simd: S) {
         // A row of gates is four vectors per vector of units, so it divides evenly.
         for column in (0..self.vectors.stride).step_by(4 * S::LANES) {
-            for_tiles!(S, self.count, |first, W| self.tile::<S, W>(simd, column, first));
+            for_tiles!(S::ROWS, self.count, |first, W| self.tile::<S, W>(simd, column, first));
         }
     }
 }

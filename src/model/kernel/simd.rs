@@ -53,6 +53,8 @@ pub trait Simd: Copy {
     const LANES: usize;
     /// Rows whose sums, four vectors each, fit the registers.
     const ROWS: usize;
+    /// Rows whose sums fit beside other work (see [`accumulate_eight`]); 0: none do.
+    const ROWS_BESIDE: usize;
 
     /// Gives a vector of equal numbers.
     fn splat(self, x: f32) -> Self::V;
@@ -114,10 +116,6 @@ pub struct Scalars<'a> {
 ///
 /// # Panics
 /// When an operand is too short.
-#[expect(
-    clippy::needless_range_loop,
-    reason = "rows and vectors by number, as the registers hold them"
-)]
 #[inline(always)]
 pub fn accumulate<S: Simd, const W: usize, const N: usize>(
     simd: S,
@@ -136,19 +134,75 @@ pub fn accumulate<S: Simd, const W: usize, const N: usize>(
         // SAFETY: k < depth, n < N and w < W, so both operands are read below the ends that the asserts have checked;
         // the pointers themselves move on at most one step past the last k, by `wrapping_add`, and are not read there.
         unsafe {
-            let mut xs = [simd.splat(0.0); W];
-            for (w, x) in xs.iter_mut().enumerate() {
-                *x = simd.splat(*scalar.add(w * scalars.row));
-            }
-            for n in 0..N {
-                let v = simd.load_at(vector.add(n * S::LANES));
-                for w in 0..W {
-                    sums[w][n] = simd.mul_add(v, xs[w], sums[w][n]);
-                }
-            }
+            add_products(simd, sums, vector, scalar, scalars.row);
         }
         vector = vector.wrapping_add(vectors.step);
         scalar = scalar.wrapping_add(scalars.step);
+    }
+}
+
+/// What is computed between the products of [`accumulate_eight`].
+pub trait Between<S: Simd> {
+    /// Computes part `K` (0–7), right after the products of the K-th k.
+    fn part<const K: usize>(&mut self, simd: S);
+}
+
+/// Adds eight products to each sum as [`accumulate`] does, with other work spread among them: so many that the one is ready
+/// when the processor's short queue has room for it.
+///
+/// # Panics
+/// When an operand is too short.
+#[inline(always)]
+pub fn accumulate_eight<S: Simd, const W: usize, const N: usize>(
+    simd: S,
+    sums: &mut [[S::V; N]; W],
+    vectors: Vectors<'_>,
+    scalars: Scalars<'_>,
+    between: &mut impl Between<S>,
+) {
+    const DEPTH: usize = 8;
+    assert!(vectors.data.len() >= (DEPTH - 1) * vectors.step + N * S::LANES);
+    assert!(scalars.data.len() > (W - 1) * scalars.row + (DEPTH - 1) * scalars.step);
+    let (vector, scalar) = (vectors.data.as_ptr(), scalars.data.as_ptr());
+    macro_rules! parts {
+        ($($k:literal)+) => {$(
+            // SAFETY: k < 8, n < N and w < W, so both operands are read below the ends that the asserts have checked.
+            unsafe {
+                add_products(simd, sums, vector.add($k * vectors.step), scalar.add($k * scalars.step), scalars.row);
+            }
+            between.part::<$k>(simd);
+        )+};
+    }
+    parts!(0 1 2 3 4 5 6 7);
+}
+
+/// Adds to `sums[w][n]` vector n times scalar w.
+///
+/// # Safety
+/// N vectors must be readable at `vector`, and W numbers, `row` apart, at `scalar`.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "rows and vectors by number, as the registers hold them"
+)]
+#[inline(always)]
+unsafe fn add_products<S: Simd, const W: usize, const N: usize>(
+    simd: S,
+    sums: &mut [[S::V; N]; W],
+    vector: *const f32,
+    scalar: *const f32,
+    row: usize,
+) {
+    let mut xs = [simd.splat(0.0); W];
+    for (w, x) in xs.iter_mut().enumerate() {
+        // SAFETY: the caller promises W numbers, `row` apart.
+        *x = simd.splat(unsafe { *scalar.add(w * row) });
+    }
+    for n in 0..N {
+        // SAFETY: the caller promises N vectors.
+        let v = unsafe { simd.load_at(vector.add(n * S::LANES)) };
+        for w in 0..W {
+            sums[w][n] = simd.mul_add(v, xs[w], sums[w][n]);
+        }
     }
 }
 
@@ -280,6 +334,7 @@ impl Simd for Portable {
     type V = [f32; PORTABLE_LANES];
     const LANES: usize = PORTABLE_LANES;
     const ROWS: usize = 2;
+    const ROWS_BESIDE: usize = 0;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
@@ -379,6 +434,8 @@ mod x86 {
         const LANES: usize = 16;
         // 24 sums, four weights and one scalar fill 29 of 32 registers.
         const ROWS: usize = 6;
+        // 16 sums leave half of the registers.
+        const ROWS_BESIDE: usize = 4;
 
         operations! {
             mul_add(a, b, c) = _mm512_fmadd_ps;
@@ -433,6 +490,7 @@ mod x86 {
         const LANES: usize = 8;
         // 12 sums, three scalars and one weight fill all 16 registers.
         const ROWS: usize = 3;
+        const ROWS_BESIDE: usize = 0;
 
         operations! {
             mul_add(a, b, c) = _mm256_fmadd_ps;

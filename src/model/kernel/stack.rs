@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use super::packed::{LayerWeights, PackedLayer};
-use super::simd::Path;
-use super::step::{Rows, Step};
+use super::packed::{LayerWeights, PackedDense, PackedLayer};
+use super::simd::{Path, Simd, Task};
+use super::step::{Dense, Rows, Step};
 use crate::model::spec::LstmSpec;
 use crate::model::weights::Weights;
 
@@ -38,16 +38,83 @@ impl Stack {
         self.layers.len() * REGIONS * rows * self.padded()
     }
 
-    /// Moves all layers of all rows on by one step.
+    /// Moves all layers of all rows on by `steps` steps; `output` is computed after each.
+    pub fn run(&self, states: &mut States<'_>, steps: usize, input: StepInput<'_>, output: Option<Output<'_>>) {
+        self.path.run(Steps {
+            stack: self,
+            states,
+            steps,
+            input,
+            output,
+        });
+    }
+}
+
+/// What the bottom layer of a step reads.
+#[derive(Clone, Copy, Debug)]
+pub enum StepInput<'a> {
+    /// Nothing.
+    None,
+    /// These rows at the first step, and at each further one those that lie so many numbers behind.
+    Rows(Rows<'a>, usize),
+    /// The top layer's h before the step (folded into the state's own weights where there is one layer).
+    OwnTop,
+}
+
+/// A linear layer on the top layer's h.
+#[derive(Debug)]
+pub struct Output<'a> {
+    /// Weights.
+    pub layer: &'a PackedDense,
+    /// Each row's outputs, those of one step behind those of the last; what is written past a step's outputs is
+    /// overwritten by the next step.
+    pub out: &'a mut [f32],
+    /// From one row to the next.
+    pub stride: usize,
+}
+
+/// Steps of a stack as one task, so that nothing but the work itself is done per step.
+struct Steps<'a, 's, 'o> {
+    stack: &'a Stack,
+    states: &'a mut States<'s>,
+    steps: usize,
+    input: StepInput<'a>,
+    output: Option<Output<'o>>,
+}
+
+impl Task for Steps<'_, '_, '_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        for step in 0..self.steps {
+            self.step(simd, step);
+            if let Some(output) = &mut self.output {
+                Dense {
+                    layer: output.layer,
+                    rows: self.states.active,
+                    input: self.states.top(),
+                    out: &mut output.out[step * output.layer.outputs..],
+                    out_stride: output.stride,
+                    relu: false,
+                }
+                .run(simd);
+            }
+        }
+    }
+}
+
+impl Steps<'_, '_, '_> {
     #[expect(
         clippy::expect_used,
         reason = "the regions of a state lie side by side; see `States::region`"
     )]
-    pub fn step(&self, states: &mut States<'_>, input: StepInput<'_>) {
+    #[inline(always)]
+    fn step<S: Simd>(&mut self, simd: S, step: usize) {
+        let states = &mut *self.states;
+        let layers = &self.stack.layers;
         let (older, newer) = states.turn();
-        for (index, layer) in self.layers.iter().enumerate() {
-            let below = match (index, input) {
-                (0, StepInput::OwnTop) if self.layers.len() > 1 => states.region(self.layers.len() - 1, older),
+        for (index, layer) in layers.iter().enumerate() {
+            let below = match (index, self.input) {
+                (0, StepInput::OwnTop) if layers.len() > 1 => states.region(layers.len() - 1, older),
                 (0, _) => 0..0,
                 _ => states.region(index - 1, newer),
             };
@@ -58,35 +125,28 @@ impl Stack {
                 below,
             ];
             let [hidden, cell, out, below] = states.numbers.get_disjoint_mut(regions).expect("disjoint regions");
-            let input = match (index, input) {
-                (0, StepInput::Rows(rows)) => rows,
+            let input = match (index, self.input) {
+                (0, StepInput::Rows(rows, behind)) => Rows {
+                    data: &rows.data[step * behind..],
+                    ..rows
+                },
                 _ => Rows {
                     data: below,
                     stride: states.padded,
                 },
             };
             let rows = states.active;
-            self.path.run(Step {
+            Step {
                 layer,
                 rows,
                 input,
                 hidden,
                 cell,
                 out,
-            });
+            }
+            .run(simd);
         }
     }
-}
-
-/// What the bottom layer of a step reads.
-#[derive(Clone, Copy, Debug)]
-pub enum StepInput<'a> {
-    /// Nothing.
-    None,
-    /// These rows.
-    Rows(Rows<'a>),
-    /// The top layer's h before the step (folded into the state's own weights where there is one layer).
-    OwnTop,
 }
 
 /// Numbers per unit and layer in [`States`]: h before and after, which take turns, and c.

@@ -4,7 +4,7 @@
 //! before, in index order. Rows are whatever the caller lays side by side: windows, instruments, queued ticks.
 
 use super::packed::{PackedDense, PackedLayer};
-use super::simd::{POW2_STEPS, Scalars, Simd, Task, Vectors, accumulate};
+use super::simd::{Between, POW2_STEPS, Scalars, Simd, Task, Vectors, accumulate, accumulate_eight};
 
 /// Rows of numbers that lie `stride` apart.
 #[derive(Clone, Copy, Debug)]
@@ -27,15 +27,19 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Most rows that any path sums at once.
+const TILE_ROWS_MAX: usize = 6;
+
 /// Computes `$body` for the rows from `$row` on, `$w` of them, for all rows 0..`$rows`: as many at once as the registers take,
 /// evenly cut.
 macro_rules! for_tiles {
-    ($simd:ty, $rows:expr, |$row:ident, $w:ident| $body:expr) => {{
+    ($most:expr, $rows:expr, |$row:ident, $w:ident| $body:expr) => {{
+        const { assert!($most <= 6) };
         let rows: usize = $rows;
         let mut $row = 0;
         while $row < rows {
             let left = rows - $row;
-            let tile = left.div_ceil(left.div_ceil(<$simd>::ROWS));
+            let tile = left.div_ceil(left.div_ceil($most));
             macro_rules! arm {
                 ($count:literal) => {{
                     const $w: usize = $count;
@@ -43,11 +47,11 @@ macro_rules! for_tiles {
                 }};
             }
             match tile {
-                6 if <$simd>::ROWS >= 6 => arm!(6),
-                5 if <$simd>::ROWS >= 5 => arm!(5),
-                4 if <$simd>::ROWS >= 4 => arm!(4),
-                3 if <$simd>::ROWS >= 3 => arm!(3),
-                2 if <$simd>::ROWS >= 2 => arm!(2),
+                6 if const { $most >= 6 } => arm!(6),
+                5 if const { $most >= 5 } => arm!(5),
+                4 if const { $most >= 4 } => arm!(4),
+                3 if const { $most >= 3 } => arm!(3),
+                2 if const { $most >= 2 } => arm!(2),
                 _ => arm!(1),
             }
             $row += tile;
@@ -112,16 +116,143 @@ pub fn affine<S: Simd, const W: usize>(
     sums
 }
 
+/// Sums of the last tile, whose cells are still to be computed: that is done among the products of the next tile.
+struct Pending<S: Simd> {
+    sums: [[S::V; PackedLayer::GATES]; TILE_ROWS_MAX],
+    rows: usize,
+    /// Where the first row's units begin in the states.
+    place: usize,
+}
+
+impl<S: Simd> Pending<S> {
+    #[inline(always)]
+    fn put(&mut self, sums: &[[S::V; PackedLayer::GATES]], layer: &PackedLayer, tile: Tile) {
+        self.rows = sums.len();
+        self.place = tile.first * layer.padded + tile.block * S::LANES;
+        for (place, sums) in self.sums.iter_mut().zip(sums) {
+            *place = *sums;
+        }
+    }
+}
+
+/// The cells of one row and vector of units, on their way.
+struct Cells<'a, S: Simd> {
+    /// The gates' sums, each replaced by 1 + 2^sum.
+    gates: [S::V; PackedLayer::GATES],
+    c: S::V,
+    squashed: S::V,
+    cell: &'a mut [f32],
+    out: &'a mut [f32],
+}
+
+impl<S: Simd> Between<S> for Cells<'_, S> {
+    /// The parts of [`activate`], far enough apart for each to find the last one done.
+    #[inline(always)]
+    fn part<const K: usize>(&mut self, simd: S) {
+        let [input, forget, cell, output] = self.gates;
+        match K {
+            0 => self.gates[0] = one_plus_pow2(simd, input),
+            1 => self.gates[1] = one_plus_pow2(simd, forget),
+            2 => self.gates[2] = one_plus_pow2(simd, cell),
+            3 => {
+                let two = simd.splat(2.0);
+                let input_cell = simd.mul(input, cell);
+                let new = simd.mul(simd.sub(two, cell), forget);
+                self.c = simd.div(simd.mul_add(self.c, input_cell, new), simd.mul(input_cell, forget));
+            }
+            4 => self.gates[3] = one_plus_pow2(simd, output),
+            5 => {
+                simd.store(self.c, self.cell);
+                self.squashed = one_plus_pow2(simd, simd.mul(self.c, simd.splat(-TWO_LOG2_E)));
+            }
+            7 => {
+                let h = simd.div(
+                    simd.sub(simd.splat(2.0), self.squashed),
+                    simd.mul(output, self.squashed),
+                );
+                simd.store(h, self.out);
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Step<'_> {
     #[inline(always)]
-    fn tile<S: Simd, const W: usize>(&mut self, simd: S, tile: Tile) {
+    fn tile<S: Simd, const W: usize>(&mut self, simd: S, tile: Tile, pending: &mut Pending<S>) {
+        let layer = self.layer;
+        let width = PackedLayer::GATES * S::LANES;
+        let (bias, weights) = layer.block(tile.block, S::LANES).split_at(width);
+        let (inputs, hiddens) = weights.split_at(layer.inputs * width);
+        let mut sums = [vectors::<S, 4>(simd, bias); W];
+        let operand = |data| Vectors { data, step: width };
+        accumulate(
+            simd,
+            &mut sums,
+            operand(inputs),
+            self.input.from(tile.first),
+            layer.inputs,
+        );
+        let before = &self.hidden[tile.first * layer.padded..];
+        let scalars = |k: usize| Scalars {
+            data: &before[k..],
+            row: layer.padded,
+            step: 1,
+        };
+        let mut k = 0;
+        let mut row = 0;
+        while row < pending.rows && k + 8 <= layer.hidden {
+            let place = pending.place + row * layer.padded;
+            let cell = &mut self.cell[place..place + S::LANES];
+            let mut cells = Cells::<S> {
+                gates: pending.sums[row],
+                c: simd.load(cell),
+                squashed: simd.splat(0.0),
+                cell,
+                out: &mut self.out[place..place + S::LANES],
+            };
+            accumulate_eight(simd, &mut sums, operand(&hiddens[k * width..]), scalars(k), &mut cells);
+            k += 8;
+            row += 1;
+        }
+        self.finish(simd, pending, row);
+        accumulate(
+            simd,
+            &mut sums,
+            operand(&hiddens[k * width..]),
+            scalars(k),
+            layer.hidden - k,
+        );
+        pending.put(&sums, layer, tile);
+    }
+
+    /// Computes a tile's products, then its cells.
+    #[inline(always)]
+    fn tile_alone<S: Simd, const W: usize>(&mut self, simd: S, tile: Tile) {
         let sums = affine::<S, W>(simd, self.layer, self.input, self.hidden, tile);
         for (w, gates) in sums.into_iter().enumerate() {
-            let place = (tile.first + w) * self.layer.padded + tile.block * S::LANES;
-            let c = &mut self.cell[place..place + S::LANES];
-            let (h_after, c_after) = activate(simd, gates, simd.load(c));
-            simd.store(c_after, c);
-            simd.store(h_after, &mut self.out[place..place + S::LANES]);
+            self.cells(
+                simd,
+                gates,
+                (tile.first + w) * self.layer.padded + tile.block * S::LANES,
+            );
+        }
+    }
+
+    /// Computes one row's cells of a vector of units, which begins at `place` in the states.
+    #[inline(always)]
+    fn cells<S: Simd>(&mut self, simd: S, gates: [S::V; PackedLayer::GATES], place: usize) {
+        let c = &mut self.cell[place..place + S::LANES];
+        let (h_after, c_after) = activate(simd, gates, simd.load(c));
+        simd.store(c_after, c);
+        simd.store(h_after, &mut self.out[place..place + S::LANES]);
+    }
+
+    /// Computes the cells that wait, from row `first` on.
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, simd: S, pending: &Pending<S>, first: usize) {
+        for row in first..pending.rows {
+            self.cells(simd, pending.sums[row], pending.place + row * self.layer.padded);
         }
     }
 }
@@ -129,8 +260,25 @@ impl Step<'_> {
 impl Task for Step<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        for block in 0..self.layer.padded / S::LANES {
-            for_tiles!(S, self.rows, |first, W| self.tile::<S, W>(simd, Tile { block, first }));
+        let blocks = self.layer.padded / S::LANES;
+        let mut pending = Pending::<S> {
+            sums: [[simd.splat(0.0); PackedLayer::GATES]; TILE_ROWS_MAX],
+            rows: 0,
+            place: 0,
+        };
+        if const { S::ROWS_BESIDE > 0 } && self.rows > 1 {
+            for block in 0..blocks {
+                for_tiles!(S::ROWS_BESIDE, self.rows, |first, W| self.tile::<S, W>(
+                    simd,
+                    Tile { block, first },
+                    &mut pending
+                ));
+            }
+            return self.finish(simd, &pending, 0);
+        }
+        for block in 0..blocks {
+            for_tiles!(S::ROWS, self.rows, |first, W| self
+                .tile_alone::<S, W>(simd, Tile { block, first }));
         }
     }
 }
@@ -246,10 +394,10 @@ impl Task for Dense<'_> {
         while output < self.layer.padded {
             let vectors = ((self.layer.padded - output) / S::LANES).min(PackedDense::GROUP);
             match vectors {
-                4 => for_tiles!(S, self.rows, |row, W| self.tile::<S, W, 4>(simd, output, row)),
-                3 => for_tiles!(S, self.rows, |row, W| self.tile::<S, W, 3>(simd, output, row)),
-                2 => for_tiles!(S, self.rows, |row, W| self.tile::<S, W, 2>(simd, output, row)),
-                _ => for_tiles!(S, self.rows, |row, W| self.tile::<S, W, 1>(simd, output, row)),
+                4 => for_tiles!(S::ROWS, self.rows, |row, W| self.tile::<S, W, 4>(simd, output, row)),
+                3 => for_tiles!(S::ROWS, self.rows, |row, W| self.tile::<S, W, 3>(simd, output, row)),
+                2 => for_tiles!(6, self.rows, |row, W| self.tile::<S, W, 2>(simd, output, row)),
+                _ => for_tiles!(6, self.rows, |row, W| self.tile::<S, W, 1>(simd, output, row)),
             }
             output += vectors * S::LANES;
         }
