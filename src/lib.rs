@@ -76,7 +76,8 @@
 //! ## [`model`]: the LSTM encoder-decoder
 //!
 //! [`spec`](model::spec) and [`weights`](model::weights) say what a model is, by PyTorch's names and in its layout;
-//! [`autoencoder`](model::autoencoder) is the reference on candle, with autograd; [`kernel`](model::kernel) scores; [`artifact`](model::artifact) is a model as bytes.
+//! [`network`](model::network) is the reference on candle, with autograd; [`kernel`](model::kernel) scores, and
+//! [`fused`](model::fused) lends its layers to training; [`artifact`](model::artifact) is a model as bytes.
 //!
 //! - *Absent:* Kafka, training, thresholds, time. candle does not score: its sums differ with the batch.
 //! - *Invariant:* a window's evidence is the same bits alone, in any batch, and on every instruction set.
@@ -166,7 +167,7 @@
 //! | `daemon` | `config`, `http`, `kafka`, `learner`, `metrics`, `model`, `status`, `store`, `worker` |
 //! | `offline` | `config`, `inject`, `model`, `pipeline`, `train` |
 //! | `demo` | `config`, `daemon`, `inject`, `kafka`, `offline`, `pipeline`, `status` |
-//! | `cli` | `config`, `daemon`, `demo`, `kafka`, `offline`, `pipeline`, `status`, `store`, `telemetry`, `train` |
+//! | `cli` | `config`, `daemon`, `demo`, `kafka`, `model`, `offline`, `pipeline`, `status`, `store`, `telemetry`, `train` |
 //!
 //! And of the crates that are not ours: candle in `model` and `train` alone; rdkafka in `kafka`, `worker` and `demo`;
 //! tokio in `daemon` and `http`; axum in `http`; clap, anyhow and indicatif in `cli`. `pipeline`, `inject`, `model` and
