@@ -41,14 +41,7 @@ impl Bridge {
     fn cross<'a>(&self, states: Rows<'a>, n: usize, scratch: &mut Scratch<'a>) -> Rows<'a> {
         self.layers.iter().fold(states, |input, layer| {
             let out = scratch.take(n * layer.padded);
-            self.path.run(Dense {
-                layer,
-                rows: n,
-                input,
-                out,
-                out_stride: layer.padded,
-                relu: false,
-            });
+            self.path.run(Dense::plain(layer, n, input, out));
             Rows {
                 data: out,
                 stride: layer.padded,
@@ -212,12 +205,8 @@ impl Judge {
             for (depth, layer) in net.iter().enumerate() {
                 let out = scratch.take(n * layer.padded);
                 self.path.run(Dense {
-                    layer,
-                    rows: n,
-                    input: rows,
-                    out,
-                    out_stride: layer.padded,
                     relu: depth < 2,
+                    ..Dense::plain(layer, n, rows, out)
                 });
                 rows = Rows {
                     data: out,
