@@ -179,10 +179,11 @@
 //!
 //! - **[`Scorer`](pipeline::score::Scorer)** scores items of several instruments at once. An item is a
 //!   [`Context`](pipeline::score::Context) and one or more queued rows. The context is a `Window` (the rows before,
-//!   encoded anew) or `Carried` (the encoder's state, handed in and out). Today's one model uses `Window` and says so
-//!   by a `state_len` of 0.
-//! - **[`Evidence`](pipeline::score::Evidence)** has one optional list per arm. Reconstruction is filled today;
-//!   forecast and judge are empty, and the detector must go on working with any of them missing.
+//!   encoded anew) or `Carried` (the encoder's state, handed in and out).
+//!   `model.context` chooses; a scorer whose `state_len` is 0 takes windows.
+//! - **[`Evidence`](pipeline::score::Evidence)** has one optional list per arm. Reconstruction is always filled;
+//!   forecast and judge are filled where the model has those heads, and the detector must go on working with any of them
+//!   missing.
 //! - **Raw rows are kept** beside the inputs in [`Window`](pipeline::window::Window): a new model brings its own
 //!   transform, and what was computed under the old one means nothing.
 //! - **The [`Artifact`](model::artifact::Artifact)** is one safetensors byte string with a format number and named
@@ -212,8 +213,8 @@
 //!   its offset, or a replay would decide otherwise, and there is no changelog to write it in.
 //! - **Time ticks follow the records' stamps while there are records, else the wall clock**; one decision rests on them,
 //!   the end of an alert whose instrument is silent. So that end alone may differ between two runs.
-//! - **Two arms beside the guards: reconstruction and pointwise.** Forecast and judge have their place in the evidence
-//!   and no model that fills it. Carried state likewise.
+//! - **Two arms beside the guards: reconstruction and pointwise.** The kernel fills forecast and judge where a
+//!   model has those heads; the detector does not look at them yet, and no training makes a judge.
 //! - **Four guards of the planned dozen**: crossed quote, locked quote, absurd price, time regress. A repeated sequence
 //!   number is an outcome, not a guard. Sequence gaps and silence are not looked for.
 //! - **Calibration is an instrument's own or the pooled one**, nothing in between, and it stands still between two
@@ -221,9 +222,9 @@
 //! - **Training takes all recent ticks**, those within alerts and around halts too. The cost: the tails of an
 //!   instrument with a long incident grow wide, and it is blinder until the incident is history.
 //! - **Trainings are triggered by the interval alone**, not by drift or on request; there are no canaries, no grouped
-//!   alerts, no muted mode, no live page, and no `models` command.
-//! - **The kernel is one plain loop** with vectors over gates, compiled twice (with AVX2 and without), without fused
-//!   rounding. Training goes through candle.
+//!   alerts, no muted mode, and no live page.
+//! - **With carried context every row is computed**, whatever the stride: the state needs it, and only what is made of its
+//!   evidence is left out.
 //!
 //! # Invariants, and the tests that hold them
 //!

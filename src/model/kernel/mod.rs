@@ -11,6 +11,7 @@ pub mod encoder;
 pub mod heads;
 pub mod network;
 pub mod packed;
+mod pow2;
 pub mod scorer;
 pub mod scratch;
 pub mod sequence;

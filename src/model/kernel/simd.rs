@@ -12,38 +12,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Sixteen times the log₂ of what one step of [`Simd::pow2_sixteenths`] multiplies by: the table has so many entries.
-pub const POW2_STEPS: usize = 16;
-
-/// 2^(j/16) as bits, less j·2^19: adding `t << 19` for a number t = 16·n + j gives the bits of 2^(t/16).
-const POW2_TABLE: [u32; POW2_STEPS] = {
-    // 2^(j/16) rounded to f32.
-    let powers: [f32; POW2_STEPS] = [
-        1.0,
-        1.044_273_8,
-        1.090_507_7,
-        1.138_788_6,
-        1.189_207_1,
-        1.241_857_8,
-        1.296_839_6,
-        1.354_255_5,
-        std::f32::consts::SQRT_2,
-        1.476_826_2,
-        1.542_210_8,
-        1.610_490_3,
-        1.681_792_9,
-        1.756_252_2,
-        1.834_008_1,
-        1.915_206_6,
-    ];
-    let mut table = [0; POW2_STEPS];
-    let mut j = 0;
-    while j < POW2_STEPS {
-        table[j] = powers[j].to_bits().wrapping_sub((j as u32) << 19);
-        j += 1;
-    }
-    table
-};
+use super::pow2::{POW2_STEPS, POW2_TABLE};
 
 /// Vectors of one instruction set. A value of an implementing type is the proof that the processor has it.
 pub trait Simd: Copy {
@@ -420,13 +389,40 @@ mod x86 {
     // In both implementations, every block of intrinsics is sound since a value of the type is only made in the functions
     // above, which are compiled for, and called on, a processor that has the instructions.
     macro_rules! operations {
-        ($($name:ident($($argument:ident),+) = $intrinsic:ident;)+) => {$(
+        (
+            splat = $splat:ident; load = $load:ident; store = $store:ident;
+            $($name:ident($($argument:ident),+) = $intrinsic:ident;)+
+        ) => {
             #[inline(always)]
-            fn $name(self, $($argument: Self::V),+) -> Self::V {
+            fn splat(self, x: f32) -> Self::V {
                 // SAFETY: `self` proves the instruction set.
-                unsafe { $intrinsic($($argument),+) }
+                unsafe { $splat(x) }
             }
-        )+};
+            #[inline(always)]
+            fn load(self, from: &[f32]) -> Self::V {
+                let from = &from[..Self::LANES];
+                // SAFETY: the slice has as many numbers as are read, and `self` proves the instruction set.
+                unsafe { $load(from.as_ptr()) }
+            }
+            #[inline(always)]
+            fn store(self, v: Self::V, to: &mut [f32]) {
+                let to = &mut to[..Self::LANES];
+                // SAFETY: the slice has as many places as are written, and `self` proves the instruction set.
+                unsafe { $store(to.as_mut_ptr(), v) }
+            }
+            #[inline(always)]
+            unsafe fn load_at(self, from: *const f32) -> Self::V {
+                // SAFETY: the caller promises the numbers, `self` proves the instruction set.
+                unsafe { $load(from) }
+            }
+            $(
+                #[inline(always)]
+                fn $name(self, $($argument: Self::V),+) -> Self::V {
+                    // SAFETY: `self` proves the instruction set.
+                    unsafe { $intrinsic($($argument),+) }
+                }
+            )+
+        };
     }
 
     impl Simd for Avx512 {
@@ -438,29 +434,13 @@ mod x86 {
         const ROWS_BESIDE: usize = 4;
 
         operations! {
+            splat = _mm512_set1_ps; load = _mm512_loadu_ps; store = _mm512_storeu_ps;
             mul_add(a, b, c) = _mm512_fmadd_ps;
             add(a, b) = _mm512_add_ps;
             sub(a, b) = _mm512_sub_ps;
             mul(a, b) = _mm512_mul_ps;
             div(a, b) = _mm512_div_ps;
             max(a, b) = _mm512_max_ps;
-        }
-        #[inline(always)]
-        fn splat(self, x: f32) -> __m512 {
-            // SAFETY: `self` proves the instruction set.
-            unsafe { _mm512_set1_ps(x) }
-        }
-        #[inline(always)]
-        fn load(self, from: &[f32]) -> __m512 {
-            let from = &from[..Self::LANES];
-            // SAFETY: the slice has as many numbers as are read, and `self` proves the instruction set.
-            unsafe { _mm512_loadu_ps(from.as_ptr()) }
-        }
-        #[inline(always)]
-        fn store(self, v: __m512, to: &mut [f32]) {
-            let to = &mut to[..Self::LANES];
-            // SAFETY: the slice has as many places as are written, and `self` proves the instruction set.
-            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), v) }
         }
         #[inline(always)]
         fn clamp(self, x: __m512, limit: __m512) -> __m512 {
@@ -478,11 +458,6 @@ mod x86 {
                 _mm512_castsi512_ps(_mm512_add_epi32(entry, _mm512_slli_epi32::<19>(bits)))
             }
         }
-        #[inline(always)]
-        unsafe fn load_at(self, from: *const f32) -> __m512 {
-            // SAFETY: the caller promises the numbers, `self` proves the instruction set.
-            unsafe { _mm512_loadu_ps(from) }
-        }
     }
 
     impl Simd for Avx2 {
@@ -493,29 +468,13 @@ mod x86 {
         const ROWS_BESIDE: usize = 0;
 
         operations! {
+            splat = _mm256_set1_ps; load = _mm256_loadu_ps; store = _mm256_storeu_ps;
             mul_add(a, b, c) = _mm256_fmadd_ps;
             add(a, b) = _mm256_add_ps;
             sub(a, b) = _mm256_sub_ps;
             mul(a, b) = _mm256_mul_ps;
             div(a, b) = _mm256_div_ps;
             max(a, b) = _mm256_max_ps;
-        }
-        #[inline(always)]
-        fn splat(self, x: f32) -> __m256 {
-            // SAFETY: `self` proves the instruction set.
-            unsafe { _mm256_set1_ps(x) }
-        }
-        #[inline(always)]
-        fn load(self, from: &[f32]) -> __m256 {
-            let from = &from[..Self::LANES];
-            // SAFETY: the slice has as many numbers as are read, and `self` proves the instruction set.
-            unsafe { _mm256_loadu_ps(from.as_ptr()) }
-        }
-        #[inline(always)]
-        fn store(self, v: __m256, to: &mut [f32]) {
-            let to = &mut to[..Self::LANES];
-            // SAFETY: the slice has as many places as are written, and `self` proves the instruction set.
-            unsafe { _mm256_storeu_ps(to.as_mut_ptr(), v) }
         }
         #[inline(always)]
         fn clamp(self, x: __m256, limit: __m256) -> __m256 {
@@ -539,11 +498,6 @@ mod x86 {
                 let entry = _mm256_castps_si256(_mm256_blendv_ps(low, high, which));
                 _mm256_castsi256_ps(_mm256_add_epi32(entry, _mm256_slli_epi32::<19>(bits)))
             }
-        }
-        #[inline(always)]
-        unsafe fn load_at(self, from: *const f32) -> __m256 {
-            // SAFETY: the caller promises the numbers, `self` proves the instruction set.
-            unsafe { _mm256_loadu_ps(from) }
         }
     }
 }

@@ -4,7 +4,8 @@
 //! before, in index order. Rows are whatever the caller lays side by side: windows, instruments, queued ticks.
 
 use super::packed::{PackedDense, PackedLayer};
-use super::simd::{Between, POW2_STEPS, Scalars, Simd, Task, Vectors, accumulate, accumulate_eight};
+use super::pow2::POW2_STEPS;
+use super::simd::{Between, Scalars, Simd, Task, Vectors, accumulate, accumulate_eight};
 
 /// Rows of numbers that lie `stride` apart.
 #[derive(Clone, Copy, Debug)]
