@@ -398,16 +398,26 @@ impl Config {
             ("training.fit.windows_max", training.fit.windows_max),
             ("training.fit.epochs_max", training.fit.epochs_max),
             ("training.fit.patience_epochs", training.fit.patience_epochs),
+            ("training.exposure.copies", training.exposure.copies),
+            ("training.exposure.ticks_max", training.exposure.ticks_max),
+            ("training.exposure.batch_sequences", training.exposure.batch_sequences),
             ("retrain.history_ticks_max", self.retrain.history_ticks_max),
             ("retrain.models_kept", self.retrain.models_kept),
         ] {
             check.above_zero(key, value as u64);
         }
-        check.that(
-            "training.fit.learning_rate",
-            training.fit.learning_rate > 0.0,
-            "expected more than 0",
-        );
+        for (key, rate) in [
+            ("training.fit.learning_rate", training.fit.learning_rate),
+            ("training.exposure.learning_rate", training.exposure.learning_rate),
+        ] {
+            check.that(key, rate > 0.0, "expected more than 0");
+        }
+        for (key, share) in [
+            ("training.exposure.feature_dropout", training.exposure.feature_dropout),
+            ("training.exposure.state_dropout", training.exposure.state_dropout),
+        ] {
+            check.that(key, (0.0..1.0).contains(&share), "expected a share from 0 to below 1");
+        }
         check.above_zero("retrain.interval_secs", self.retrain.interval_secs);
         check.above_zero("retrain.history_secs", self.retrain.history_secs);
         check.above_zero("retrain.watch_interval_secs", self.retrain.watch_interval_secs);

@@ -180,8 +180,11 @@ mod tests {
     fn artifact() -> Artifact {
         let spec = ModelSpec::autoencoder(FEATURES, 8, 1, 4, 4);
         let rows: Vec<_> = (0..300).map(|i| [(i % 17) as f32 / 17.0; FEATURES]).collect();
-        let errors: Vec<_> = rows.iter().map(|row| RowErrors::new(row, &[0.0; FEATURES])).collect();
-        let pooled = Arc::new(Calibration::fit(InputTransform::fit(&rows), &rows, &errors));
+        let errors: Vec<_> = rows
+            .iter()
+            .map(|row| RowErrors::new(row, &[0.0; FEATURES], None))
+            .collect();
+        let pooled = Arc::new(Calibration::fit(InputTransform::fit(&rows), &errors));
         Artifact {
             version: ModelVersion(3),
             weights: Weights::seeded(spec, 5),

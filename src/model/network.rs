@@ -193,6 +193,20 @@ impl Network {
         Ok(taught)
     }
 
+    /// Gives what each net of the judge makes of every row of sequences, on the graph; the judge's word is their mean.
+    ///
+    /// # Shapes
+    /// `outputs`: `(T, B, H)` of [`Encoded`]; `rows`: `(T, B, F)` → `(T, B)` log-odds each.
+    ///
+    /// # Errors
+    /// candle's, when the shapes do not fit.
+    pub fn judge_votes(&self, outputs: &Tensor, rows: &Tensor) -> Result<Vec<Tensor>> {
+        match &self.trained.judge {
+            Some(judge) => judge.votes(outputs, rows),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Judges every row of sequences on the graph, each from what the encoder knew once it had read it.
     ///
     /// # Shapes
@@ -394,12 +408,21 @@ impl Judge {
 
     /// `hidden`: `(…, D·H)`, `rows`: `(…, F)` → `(…)`.
     fn log_odds(&self, hidden: &Tensor, rows: &Tensor) -> Result<Tensor> {
-        let both = Tensor::cat(&[hidden, rows], D::Minus1)?;
-        let log_odds = feed_forward(&self.net, &both)?;
-        match &self.row_net {
-            Some(net) => (log_odds + feed_forward(net, rows)?)? * 0.5,
-            None => Ok(log_odds),
+        match self.votes(hidden, rows)?.as_slice() {
+            [net, row_net] => (net + row_net)? * 0.5,
+            [net] => Ok(net.clone()),
+            _ => candle_core::bail!("judge: expected one net or two"),
         }
+    }
+
+    /// What each net says.
+    fn votes(&self, hidden: &Tensor, rows: &Tensor) -> Result<Vec<Tensor>> {
+        let both = Tensor::cat(&[hidden, rows], D::Minus1)?;
+        let mut votes = vec![feed_forward(&self.net, &both)?];
+        if let Some(net) = &self.row_net {
+            votes.push(feed_forward(net, rows)?);
+        }
+        Ok(votes)
     }
 }
 

@@ -12,8 +12,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::feature::FEATURES;
-use super::scaler::{InputRow, InputTransform};
+use super::scaler::{InputRow, InputTransform, surprise_of};
 use super::tail::{Tail, TailBounds};
+
+/// The arms that nobody has taught speak so much more softly beside a judge (decades): they find what no fault in the
+/// catalogue is like, and raise few alarms of their own.
+const HANDICAP_DECADES: f32 = 0.75;
 
 /// Features whose surprises make an arm's statistic.
 pub const TOP: usize = 3;
@@ -26,10 +30,36 @@ pub struct Calibration {
     pub transform: InputTransform,
     /// Tail of each feature's absolute decoder error on the newest row, in model input units.
     pub reconstruction: Vec<Tail>,
-    /// Tail of each feature's distance from its centre, in model input units.
-    pub pointwise: Vec<Tail>,
     /// Tail of the mean of both arms' statistics.
     pub fused: Tail,
+    /// What the judge's log-odds mean, where there is a judge.
+    pub judge: Option<JudgeScale>,
+}
+
+/// What a judge's log-odds mean on one instrument: its own level, and the tail of the whole group above it, since a
+/// single instrument's ticks say too little of one in 10,000.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeScale {
+    /// Taken off the log-odds.
+    pub level: f32,
+    /// Tail of what is left, pooled over the group.
+    pub tail: Tail,
+}
+
+impl JudgeScale {
+    /// Share of normal ticks above the quantile by which instruments are told apart.
+    const LEVEL_PROBABILITY: f64 = 0.01;
+    /// How much of that quantile is taken off: half-way between one level for all and one each (measured on nine feeds).
+    const LEVEL_SHARE: f32 = 0.5;
+
+    /// Gives an instrument's level from log-odds of normal ticks, which it sorts.
+    pub fn level(log_odds: &mut [f32]) -> f32 {
+        log_odds.sort_unstable_by(f32::total_cmp);
+        let above = (log_odds.len() as f64 * Self::LEVEL_PROBABILITY) as usize;
+        let quantile = log_odds.len().checked_sub(above + 1).map(|place| log_odds[place]);
+        Self::LEVEL_SHARE * quantile.unwrap_or(0.0)
+    }
 }
 
 /// The calibration of every instrument that a model has seen, and a pooled one for the others.
@@ -66,12 +96,15 @@ pub struct RowErrors {
     pub input: InputRow,
     /// Absolute difference from its reconstruction.
     pub errors: InputRow,
+    /// The judge's log-odds, where there is a judge.
+    pub judge: Option<f32>,
 }
 
 impl RowErrors {
     /// Compares a row with its reconstruction.
-    pub fn new(input: &InputRow, expected: &InputRow) -> Self {
+    pub fn new(input: &InputRow, expected: &InputRow, judge: Option<f32>) -> Self {
         RowErrors {
+            judge,
             input: *input,
             errors: std::array::from_fn(|feature| (input[feature] - expected[feature]).abs()),
         }
@@ -83,6 +116,8 @@ impl RowErrors {
 pub struct Surprise {
     /// −log₁₀ of the tick's p-value (0–12).
     pub score: f32,
+    /// Whether the judge had the last word.
+    pub is_judged: bool,
     /// The reconstruction arm's most surprising features, most surprising first.
     reconstruction: Top,
     /// The pointwise arm's.
@@ -118,11 +153,10 @@ impl Surprise {
 struct Top([(usize, f32); TOP]);
 
 impl Top {
-    fn of(tails: &[Tail], values: &InputRow) -> Self {
+    fn of(surprises: impl Iterator<Item = f32>) -> Self {
         // Below any surprise, so that the first features take the places.
         let mut top = [(0, -1.0); TOP];
-        for (feature, (tail, value)) in tails.iter().zip(values).enumerate() {
-            let surprise = tail.surprise(value.abs());
+        for (feature, surprise) in surprises.enumerate() {
             if surprise > top[TOP - 1].1 {
                 let place = top.partition_point(|(_, known)| *known >= surprise);
                 top.copy_within(place..TOP - 1, place + 1);
@@ -138,19 +172,16 @@ impl Top {
 }
 
 impl Calibration {
-    /// Fits the tails to rows of one instrument.
-    ///
-    /// `inputs`: all rows as model input; `rows`: those that the weights were not fitted to, since on the others a model
-    /// errs less than it will.
-    pub fn fit(transform: InputTransform, inputs: &[InputRow], rows: &[RowErrors]) -> Self {
+    /// Fits the tails to rows of one instrument that the weights were not fitted to, since on the others a model errs
+    /// less than it will.
+    pub fn fit(transform: InputTransform, rows: &[RowErrors]) -> Self {
         let reconstruction = tails(|feature| rows.iter().map(|row| row.errors[feature]).collect());
-        let pointwise = tails(|feature| inputs.iter().map(|input| input[feature].abs()).collect());
         let fused = Tail::fit(&mut [], TailBounds::FUSED);
         let mut calibration = Calibration {
             transform,
             reconstruction,
-            pointwise,
             fused,
+            judge: None,
         };
         let statistic = |row| {
             let (reconstruction, pointwise) = calibration.tops(row);
@@ -165,25 +196,36 @@ impl Calibration {
         let are_valid = |tails: &[Tail]| tails.len() == FEATURES && tails.iter().all(Tail::is_valid);
         self.transform.is_valid()
             && are_valid(&self.reconstruction)
-            && are_valid(&self.pointwise)
             && self.fused.is_valid()
+            && self
+                .judge
+                .as_ref()
+                .is_none_or(|judge| judge.level.is_finite() && judge.tail.is_valid())
     }
 
     /// Gives the surprise of one row.
     pub fn surprise(&self, row: &RowErrors) -> Surprise {
         let (reconstruction, pointwise) = self.tops(row);
-        let score = self.fused.surprise(statistic(&reconstruction, &pointwise));
+        let plain = self.fused.surprise(statistic(&reconstruction, &pointwise));
+        let judged = self.judge.as_ref().zip(row.judge);
+        let (score, is_judged) = match judged.map(|(scale, log_odds)| scale.tail.surprise(log_odds - scale.level)) {
+            Some(judged) if judged >= plain - HANDICAP_DECADES => (judged, true),
+            Some(_) => (plain - HANDICAP_DECADES, false),
+            None => (plain, false),
+        };
         Surprise {
             score,
+            is_judged,
             reconstruction,
             pointwise,
         }
     }
 
     fn tops(&self, row: &RowErrors) -> (Top, Top) {
+        let errors = self.reconstruction.iter().zip(&row.errors);
         (
-            Top::of(&self.reconstruction, &row.errors),
-            Top::of(&self.pointwise, &row.input),
+            Top::of(errors.map(|(tail, error)| tail.surprise(*error))),
+            Top::of(row.input.iter().map(|input| surprise_of(*input))),
         )
     }
 }
@@ -206,9 +248,12 @@ mod tests {
     use super::*;
 
     fn rows(n: usize) -> Vec<RowErrors> {
-        let row = |i: usize| std::array::from_fn(|feature| ((i * (feature + 3) * 7919) % 1009) as f32 / 1009.0);
+        // Surprises of a uniform probability, as model inputs.
+        let input = |place: usize| -0.5 * libm::log10f((place as f32 + 0.5) / 1009.0);
+        let row = |i: usize| std::array::from_fn(|feature| input((i * (feature + 3) * 7919) % 1009));
         (0..n)
             .map(|i| RowErrors {
+                judge: None,
                 input: row(i),
                 errors: row(i + 1),
             })
@@ -217,14 +262,14 @@ mod tests {
 
     fn fitted(n: usize) -> Calibration {
         let rows = rows(n);
-        let inputs: Vec<_> = rows.iter().map(|row| row.input).collect();
-        Calibration::fit(InputTransform::fit(&[]), &inputs, &rows)
+        Calibration::fit(InputTransform::fit(&[]), &rows)
     }
 
     #[test]
     fn odd_features_are_named_and_shares_sum_to_one() {
         let calibration = fitted(2000);
         let mut row = RowErrors {
+            judge: None,
             input: [0.5; FEATURES],
             errors: [0.5; FEATURES],
         };

@@ -17,9 +17,11 @@ pub(super) struct RowEvidence<'a> {
 impl<'a> RowEvidence<'a> {
     /// Compares a scored row with its reconstruction; `None` when the model has no such arm.
     pub fn new(calibration: &'a Calibration, batch: &'a Batch, index: usize) -> Option<Self> {
-        let expected = batch.evidence.reconstruction_of(batch.evidence_index(index))?;
+        let place = batch.evidence_index(index);
+        let expected = batch.evidence.reconstruction_of(place)?;
+        let judge = batch.evidence.judge.get(place).copied();
         let (raw, input) = batch.row(index)?;
-        let surprise = calibration.surprise(&RowErrors::new(input, expected));
+        let surprise = calibration.surprise(&RowErrors::new(input, expected, judge));
         Some(RowEvidence {
             calibration,
             surprise,
@@ -30,7 +32,9 @@ impl<'a> RowEvidence<'a> {
 
     /// Gives the arm that spoke loudest.
     pub fn arm(&self) -> Arm {
-        if self.surprise.is_reconstruction() {
+        if self.surprise.is_judged {
+            Arm::Judge
+        } else if self.surprise.is_reconstruction() {
             Arm::Reconstruction
         } else {
             Arm::Pointwise

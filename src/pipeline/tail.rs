@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 /// Tail probability at which the body ends and the generalised Pareto tail begins.
 const TAIL_PROBABILITY: f64 = 0.02;
 /// Knots of the body, evenly spaced in surprise from 0 to −log₁₀ of [`TAIL_PROBABILITY`].
-const KNOTS: usize = 18;
+const KNOTS: usize = 10;
 /// Fewest values above the threshold that a tail is fitted to: fewer say nothing of its shape (a feature that was nearly
 /// constant).
 const EXCESSES_MIN: usize = 30;
+/// What lies within this of everything seen is noise, in the statistic's unit: the smallest scale of a tail, so that a
+/// constant past never makes a tiny change critical.
+const NOISE_FLOOR: f32 = 0.1;
 /// No probability is believed to be smaller than 10 to the minus this: far beyond what any sample can tell.
 pub const SURPRISE_MAX: f32 = 12.0;
 
@@ -23,24 +26,15 @@ pub struct TailBounds {
     pub min: f64,
     /// Largest shape ξ (< 1, so that the mean exceedance exists).
     pub max: f64,
-    /// Smallest scale, in the statistic's unit: the noise floor, so that a constant past never makes a tiny change
-    /// critical.
-    pub scale_min: f64,
 }
 
 impl TailBounds {
-    /// Bounds for one feature (shape measured on nine feeds: 0.2 to 0.8; a tenth of a model input unit is noise).
-    pub const FEATURE: TailBounds = TailBounds {
-        min: 0.2,
-        max: 0.8,
-        scale_min: 0.1,
-    };
+    /// Bounds for one feature (shape measured on nine feeds: 0.2 to 0.8).
+    pub const FEATURE: TailBounds = TailBounds { min: 0.2, max: 0.8 };
+    /// Bounds for a judge's log-odds: their tail is that of a logarithm, so nearly exponential.
+    pub const JUDGE: TailBounds = TailBounds { min: 0.02, max: 0.3 };
     /// Bounds for the statistic joined over features (measured on nine feeds: 0.1 to 0.6).
-    pub const FUSED: TailBounds = TailBounds {
-        min: 0.1,
-        max: 0.6,
-        scale_min: 0.1,
-    };
+    pub const FUSED: TailBounds = TailBounds { min: 0.1, max: 0.6 };
 }
 
 /// How rarely a statistic gets this high.
@@ -60,7 +54,6 @@ pub struct Tail {
 impl Tail {
     /// Fits body and tail to a sample; sorts it. An empty sample makes a tail that is hardly ever surprised.
     pub fn fit(sample: &mut [f32], bounds: TailBounds) -> Self {
-        let TailBounds { scale_min, .. } = bounds;
         sample.sort_unstable_by(f32::total_cmp);
         let knots: Vec<f32> = match sample.is_empty() {
             true => vec![0.0; KNOTS],
@@ -79,7 +72,11 @@ impl Tail {
             true => (bounds.min, 0.0),
             false => fit_pareto(&excesses, bounds),
         };
-        let scale = if scale > 0.0 { scale.max(scale_min) } else { 0.0 };
+        let scale = if scale > 0.0 {
+            scale.max(f64::from(NOISE_FLOOR))
+        } else {
+            0.0
+        };
         let rare = (-libm::log10(share)).max(-libm::log10(TAIL_PROBABILITY));
         Tail {
             knots,
@@ -118,7 +115,7 @@ impl Tail {
         }
         let step = knot_step() as f32;
         let Some(upper) = self.knots.get(above) else {
-            return (KNOTS - 1) as f32 * step;
+            return -libm::log10(TAIL_PROBABILITY) as f32;
         };
         let lower = self.knots[above - 1];
         let share = if *upper > lower {
@@ -126,12 +123,29 @@ impl Tail {
         } else {
             1.0
         };
-        ((above - 1) as f32 + share) * step
+        (((above - 1) as f32 + share) * step).min(-libm::log10(TAIL_PROBABILITY) as f32)
+    }
+
+    /// Gives a value whose surprise this is: the inverse of [`Tail::surprise`] where that is strictly rising.
+    pub fn value(&self, surprise: f32) -> f32 {
+        let at_threshold = -libm::log10(TAIL_PROBABILITY) as f32;
+        if surprise > at_threshold {
+            let excess = match self.scale == 0.0 {
+                true => NOISE_FLOOR,
+                false => (libm::exp10f(self.shape * (surprise - at_threshold)) - 1.0) / self.shape * self.scale,
+            };
+            return self.knots[KNOTS - 1] + excess;
+        }
+        let place = (surprise / knot_step() as f32).max(0.0);
+        let lower = (place as usize).min(KNOTS - 2);
+        let share = (place - lower as f32).min(1.0);
+        self.knots[lower] + share * (self.knots[lower + 1] - self.knots[lower])
     }
 
     fn tail_surprise(&self, excess: f32) -> f32 {
         if self.scale == 0.0 {
-            return self.rare;
+            let body = self.body_surprise(self.knots[KNOTS - 1]);
+            return body + (self.rare - body) * (excess / NOISE_FLOOR).min(1.0);
         }
         let at_threshold = -libm::log10(TAIL_PROBABILITY) as f32;
         let decades = libm::log10f(1.0 + self.shape * excess / self.scale) / self.shape;
@@ -204,7 +218,7 @@ mod tests {
         let mut last = 0.0;
         for i in 0..5000 {
             let surprise = tail.surprise(-1.0 + 0.02 * i as f32);
-            assert!(surprise >= last && surprise <= SURPRISE_MAX, "{i}");
+            assert!(surprise >= last && surprise <= SURPRISE_MAX, "{i}: {last} {surprise}");
             last = surprise;
         }
         assert_eq!(tail.surprise(f32::MAX), tail.surprise(f32::MAX).min(SURPRISE_MAX));
@@ -214,7 +228,7 @@ mod tests {
     fn constant_sample_is_surprised_by_one_in_n_at_most() {
         let tail = Tail::fit(&mut [0.0; 999], TailBounds::FEATURE);
         assert_eq!(tail.surprise(0.0), 0.0);
-        assert!((tail.surprise(1e-6) - 3.0).abs() < 1e-6);
+        assert!(tail.surprise(1e-6) < 1e-3 && (tail.surprise(0.2) - 3.0).abs() < 1e-6);
         assert_eq!(Tail::fit(&mut [], TailBounds::FUSED).surprise(1.0), -libm::log10f(0.02));
     }
 }

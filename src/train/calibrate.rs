@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::dataset::{Chunk, WARM_UP_ROWS};
-use crate::pipeline::calibration::{Calibration, RowErrors};
+use crate::pipeline::calibration::{Calibration, JudgeScale, RowErrors};
 use crate::pipeline::feature::{FEATURES, FeatureRow};
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
+use crate::pipeline::tail::{Tail, TailBounds};
 
 /// Windows scored at once: enough to hide the cost of a call, few enough to stay in cache.
 const BATCH: usize = 256;
@@ -56,7 +57,9 @@ pub fn score_rows(scorer: &dyn Scorer, transform: &InputTransform, rows: &[Featu
                 continue;
             };
             let seen = &window[lookback - 1];
-            scored.rows.push(RowErrors::new(seen, expected));
+            scored
+                .rows
+                .push(RowErrors::new(seen, expected, evidence.judge.get(index).copied()));
             scored.expected.push(*expected);
         }
     }
@@ -80,7 +83,9 @@ fn score_carried(scorer: &dyn Scorer, transform: &InputTransform, rows: &[Featur
         scorer.score(std::slice::from_mut(&mut item), &mut workspace, &mut evidence);
         for (index, seen) in inputs.iter().enumerate().skip(range.start.saturating_sub(start)) {
             if let Some(expected) = evidence.reconstruction_of(index) {
-                scored.rows.push(RowErrors::new(seen, expected));
+                scored
+                    .rows
+                    .push(RowErrors::new(seen, expected, evidence.judge.get(index).copied()));
                 scored.expected.push(*expected);
             }
         }
@@ -101,24 +106,45 @@ pub fn calibrate(
     pooled_transform: InputTransform,
     held_back: impl Fn(&Chunk) -> Range<usize>,
 ) -> (Vec<Arc<Calibration>>, Arc<Calibration>) {
-    let (mut pooled_inputs, mut pooled_rows) = (Vec::new(), Vec::new());
-    let own = chunks
-        .iter()
-        .zip(transforms)
-        .map(|(chunk, transform)| {
-            let usable = chunk.rows.get(WARM_UP_ROWS..).unwrap_or(&[]);
-            let inputs: Vec<InputRow> = usable.iter().map(|row| transform.apply(row)).collect();
-            let rows = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).rows;
-            pooled_inputs.extend(thinned(&inputs));
-            pooled_rows.extend(thinned(&rows));
-            Arc::new(Calibration::fit(transform.clone(), &inputs, &rows))
-        })
-        .collect();
-    (
-        own,
-        Arc::new(Calibration::fit(pooled_transform, &pooled_inputs, &pooled_rows)),
-    )
+    let (mut own, mut pooled_rows, mut judged) = (Vec::new(), Vec::new(), Vec::new());
+    for (chunk, transform) in chunks.iter().zip(transforms) {
+        let rows = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).rows;
+        pooled_rows.extend(thinned(&rows));
+        judged.push(rows.iter().filter_map(|row| row.judge).collect::<Vec<f32>>());
+        own.push(Calibration::fit(transform.clone(), &rows));
+    }
+    let mut pooled = Calibration::fit(pooled_transform, &pooled_rows);
+    if let Some((levels, of_pooled, tail)) = judge_scales(&mut judged) {
+        for (calibration, level) in own.iter_mut().zip(levels) {
+            let tail = tail.clone();
+            calibration.judge = Some(JudgeScale { level, tail });
+        }
+        pooled.judge = Some(JudgeScale { level: of_pooled, tail });
+    }
+    (own.into_iter().map(Arc::new).collect(), Arc::new(pooled))
 }
+
+/// Gives the level of every instrument, that of one nobody knows, and the tail of the group, from log-odds of normal ticks;
+/// nothing without a judge.
+fn judge_scales(judged: &mut [Vec<f32>]) -> Option<(Vec<f32>, f32, Tail)> {
+    let levels: Vec<f32> = judged.iter_mut().map(|log_odds| JudgeScale::level(log_odds)).collect();
+    let above = judged.iter().zip(&levels).flat_map(|(log_odds, level)| {
+        let above = log_odds.iter().map(move |log_odds| log_odds - level);
+        above.step_by(log_odds.len().div_ceil(POOLED_LOG_ODDS).max(1))
+    });
+    let mut above: Vec<f32> = above.collect();
+    if above.is_empty() {
+        return None;
+    }
+    let mut sorted = levels.clone();
+    sorted.sort_unstable_by(f32::total_cmp);
+    // An instrument that nobody knows is taken for one of the noisier ones: fewer false alarms rather than more.
+    let of_unknown = sorted[(sorted.len() * 3 / 4).min(sorted.len() - 1)];
+    Some((levels, of_unknown, Tail::fit(&mut above, TailBounds::JUDGE)))
+}
+
+/// Log-odds of one instrument that go into the group's tail.
+const POOLED_LOG_ODDS: usize = 20_000;
 
 /// Takes every so manieth row, so that about [`POOLED_ROWS`] are left.
 fn thinned<T: Copy>(rows: &[T]) -> impl Iterator<Item = T> {

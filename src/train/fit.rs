@@ -322,7 +322,7 @@ fn lesson_loss(
 }
 
 /// The one-cycle schedule (Smith & Topin 2019): up to 1 over the first fifth, then down a half cosine to nearly 0.
-fn one_cycle(share: f64) -> f64 {
+pub(super) fn one_cycle(share: f64) -> f64 {
     const RISE: f64 = 0.2;
     const FLOOR: f64 = 0.02;
     let shape = if share < RISE {

@@ -5,6 +5,9 @@
 
 pub mod calibrate;
 pub mod dataset;
+pub mod event_loss;
+pub mod exposure;
 pub mod fit;
+pub mod fit_judge;
 pub mod gate;
 pub mod trainer;

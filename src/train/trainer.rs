@@ -8,16 +8,19 @@ use thiserror::Error;
 
 use super::calibrate::{calibrate, pooled_transform};
 use super::dataset::{Chunk, Split};
+use super::exposure::Source;
 use super::fit::{FitConfig, FitData, FitError, FitProgress, Fitted, Span, fit};
+use super::fit_judge::{ExposureConfig, fit_judge};
+use crate::inject::Catalogue;
 use crate::model::artifact::{Artifact, Provenance};
 use crate::model::kernel::scorer::KernelScorer;
-use crate::model::spec::{ContextKind, ModelSpec};
+use crate::model::spec::{ContextKind, JudgeSpec, ModelSpec};
 use crate::model::weights::Weights;
 use crate::pipeline::calibration::Calibrations;
 use crate::pipeline::feature::FEATURES;
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::score::ModelVersion;
-use crate::pipeline::tick::InstrumentTicks;
+use crate::pipeline::tick::{InstrumentTicks, Tick};
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,8 +34,10 @@ pub struct TrainingConfig {
     pub ticks_per_instrument_min: usize,
     /// Share of the newest ticks that are not fitted to and from which thresholds come (0–1, both excluded).
     pub held_back_share: f64,
-    /// The fit.
+    /// The fit of a model without a judge.
     pub fit: FitConfig,
+    /// The fit of a model with a judge.
+    pub exposure: ExposureConfig,
 }
 
 /// Sizes and parts of the models that are trained.
@@ -61,6 +66,10 @@ pub struct SizeConfig {
     pub horizon: usize,
     /// Whether decoder and predictor read their own last row.
     pub conditioned: bool,
+    /// Units of the judge's two hidden layers; 0 each: no judge.
+    pub judge_hidden: [usize; 2],
+    /// Whether a second net of the judge, on the row alone, is averaged in.
+    pub judge_row_net: bool,
 }
 
 impl SizeConfig {
@@ -79,7 +88,10 @@ impl SizeConfig {
             decoded_rows: self.decoded_rows,
             horizon: self.horizon,
             conditioned: self.conditioned,
-            judge: None,
+            judge: (self.judge_hidden != [0, 0]).then_some(JudgeSpec {
+                hidden: self.judge_hidden,
+                row_net: self.judge_row_net,
+            }),
         }
     }
 
@@ -91,6 +103,10 @@ impl SizeConfig {
         match self.decoded_rows {
             // The detector rests on the reconstruction error.
             0 => Err("decoded_rows: expected 1 or more, found 0".into()),
+            _ if self.judge_hidden != [0, 0] && self.context == ContextKind::Window => Err(
+                "judge_hidden: a judge is taught on a carried state; use context = \"carried\", or [0, 0] for no judge"
+                    .into(),
+            ),
             _ => self.spec().check(),
         }
     }
@@ -139,9 +155,12 @@ pub fn train(
     let transforms: Vec<InputTransform> = chunks
         .iter()
         .zip(&splits)
-        .map(|(chunk, split)| InputTransform::fit(&chunk.rows[split.fit.start..split.stop.end]))
+        .map(|(chunk, split)| InputTransform::fit(&chunk.rows[split.fit.start..]))
         .collect();
-    let fitted = fit_weights(&chunks, &splits, &transforms, spec, config, progress)?;
+    let fitted = match spec.judge {
+        Some(_) => fit_to_faults(ticks, &chunks, &splits, &transforms, spec, config, progress)?,
+        None => fit_weights(&chunks, &splits, &transforms, spec, config, progress)?,
+    };
     let calibrations = calibrations(&fitted.weights, &chunks, &transforms, pooled_transform(&chunks), config);
     let provenance = Provenance {
         program: env!("CARGO_PKG_VERSION").into(),
@@ -232,6 +251,39 @@ fn chunks(ticks: &[InstrumentTicks], config: &TrainingConfig) -> Vec<Chunk> {
         .collect();
     chunks.sort_by(|a, b| a.instrument.cmp(&b.instrument));
     chunks
+}
+
+/// Fits a model with a judge to copies with injected faults of all ticks that are not held back.
+fn fit_to_faults(
+    ticks: &[InstrumentTicks],
+    chunks: &[Chunk],
+    splits: &[Split],
+    transforms: &[InputTransform],
+    spec: ModelSpec,
+    config: &TrainingConfig,
+    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+) -> Result<Fitted, TrainError> {
+    let learnt = |index: usize| -> &[Tick] {
+        let chunk = &chunks[index];
+        let all = ticks.iter().find(|ticks| *ticks.instrument == *chunk.instrument);
+        let all = all.map_or(&[][..], |ticks| &ticks.ticks);
+        &all[all.len() - chunk.rows.len()..][..splits[index].held_back.start]
+    };
+    let source = |index: usize| Source {
+        ticks: learnt(index),
+        foreign: (chunks.len() > 1).then(|| learnt((index + 1) % chunks.len())),
+        transform: &transforms[index],
+    };
+    let sources: Vec<Source<'_>> = (0..chunks.len()).map(source).collect();
+    let catalogue = Catalogue::default();
+    Ok(fit_judge(
+        &sources,
+        &catalogue,
+        spec,
+        &config.exposure,
+        config.seed,
+        progress,
+    )?)
 }
 
 fn fit_weights(

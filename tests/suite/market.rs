@@ -36,6 +36,9 @@ ticks_per_instrument_max = 4000
 [training.fit]
 windows_max = 1500
 epochs_max = 2
+
+[training.exposure]
+copies = 2
 "#;
 
 /// When the synthetic market opens: 2024-01-02 14:30:00 UTC.

@@ -357,6 +357,8 @@ fn daemon_that_is_training_stops_at_once() {
     config.retrain.enabled = true;
     config.training.fit.epochs_max = 10_000;
     config.training.fit.patience_epochs = 10_000;
+    config.training.exposure.copies = 10_000;
+    config.training.exposure.ticks_max = usize::MAX;
     let daemon = scene.start_without_model(config);
     scene.produce(&faulty_lines(6000, 1));
     wait::until("the training has begun", DEADLINE, || {

@@ -28,12 +28,13 @@ impl Scorer for Zeros {
 }
 
 fn model(version: u32) -> Model {
-    let inputs: Vec<_> = (0..2000).map(|i| [(i % 100) as f32 / 100.0; FEATURES]).collect();
-    let rows: Vec<_> = inputs
+    let raw: Vec<_> = (0..2001_i16).map(|i| [f32::from(i - 1000) / 500.0; FEATURES]).collect();
+    let transform = InputTransform::fit(&raw);
+    let rows: Vec<_> = raw
         .iter()
-        .map(|input| RowErrors::new(input, &[0.0; FEATURES]))
+        .map(|raw| RowErrors::new(&transform.apply(raw), &[0.0; FEATURES], None))
         .collect();
-    let pooled = Arc::new(Calibration::fit(InputTransform::fit(&[]), &inputs, &rows));
+    let pooled = Arc::new(Calibration::fit(transform, &rows));
     let instruments = [("A".to_string(), Arc::clone(&pooled))].into();
     Model {
         version: ModelVersion(version),

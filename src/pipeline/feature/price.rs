@@ -1,7 +1,7 @@
-//! Moves and displacements of prices, in units of the instrument's own volatility.
+//! Moves of prices, in units of the instrument's own volatility, and what trades and quotes say of each other.
 
 use super::{Columns, is_trade};
-use crate::pipeline::robust::{Mean, RunningMedian, Scale};
+use crate::pipeline::robust::Scale;
 use crate::pipeline::tick::{Body, Quote, Tick};
 
 /// What moves are measured against.
@@ -11,32 +11,43 @@ pub(super) struct PriceState {
     last: LogPrices,
     half_spread: f64,
     volatility: Scale,
-    volatility_short: Scale,
-    volatility_fast: Scale,
+    volatility_100: Scale,
+    volatility_30: Scale,
     trade_volatility: Scale,
-    moving: Mean,
-    last_return: f64,
-    median_9: RunningMedian<9>,
-    median_65: RunningMedian<65>,
-    trade_median_9: RunningMedian<9>,
+    trade_volatility_30: Scale,
+    /// The last moves that were not zero.
+    last_moves: Moves,
 }
 
 /// Natural logarithms of the last prices, where there were any.
 #[derive(Clone, Copy, Debug, Default)]
-struct LogPrices {
-    reference: Option<f64>,
-    bid: Option<f64>,
-    ask: Option<f64>,
-    trade: Option<f64>,
+pub(super) struct LogPrices {
+    pub reference: Option<f64>,
+    pub bid: Option<f64>,
+    pub ask: Option<f64>,
+    pub trade: Option<f64>,
 }
 
 /// Moves of one tick against the prices before (differences of natural logarithms; 0 where nothing moved).
 #[derive(Clone, Copy, Debug, Default)]
-struct Moves {
-    reference: f64,
-    bid: f64,
-    ask: f64,
-    trade: f64,
+pub(super) struct Moves {
+    pub reference: f64,
+    pub bid: f64,
+    pub ask: f64,
+    pub trade: f64,
+}
+
+/// What one tick did to the prices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// The prices after it.
+    pub now: LogPrices,
+    /// The moves it made.
+    pub moves: Moves,
+    /// The volatility before it (half-life 200 moves, differences of natural logarithms).
+    pub volatility: f64,
+    /// That of trades.
+    pub trade_volatility: f64,
 }
 
 impl PriceState {
@@ -46,34 +57,37 @@ impl PriceState {
             last: LogPrices::default(),
             half_spread: 0.0,
             volatility: Scale::new(200.0),
-            volatility_short: Scale::new(30.0),
-            volatility_fast: Scale::new(10.0),
+            volatility_100: Scale::new(100.0),
+            volatility_30: Scale::new(30.0),
             trade_volatility: Scale::new(200.0),
-            moving: Mean::new(64.0),
-            last_return: 0.0,
-            median_9: RunningMedian::default(),
-            median_65: RunningMedian::default(),
-            trade_median_9: RunningMedian::default(),
+            trade_volatility_30: Scale::new(30.0),
+            last_moves: Moves::default(),
         }
     }
 
-    /// Writes the price columns; tells whether the reference price moved.
-    pub(super) fn observe(&mut self, tick: &Tick, columns: &mut Columns<'_>) -> bool {
-        let mid_before = self.last.reference;
+    /// Writes the price columns.
+    pub(super) fn observe(&mut self, tick: &Tick, columns: &mut Columns<'_>) -> Step {
+        let before = self.last;
+        let half_spread = self.half_spread;
         let now = self.prices(tick);
         let moves = Moves {
-            reference: difference(now.reference, self.last.reference),
-            bid: difference(now.bid, self.last.bid),
-            ask: difference(now.ask, self.last.ask),
-            trade: difference(now.trade, self.last.trade),
+            reference: difference(now.reference, before.reference),
+            bid: difference(now.bid, before.bid),
+            ask: difference(now.ask, before.ask),
+            trade: difference(now.trade, before.trade),
         };
-        let against_mid = match (is_trade(tick) && self.has_quotes, now.trade, mid_before) {
-            (true, Some(trade), Some(mid)) if self.half_spread > 0.0 => (trade - mid) / self.half_spread,
-            _ => 0.0,
+        self.write_moves(columns, &moves);
+        self.write_contradictions(columns, tick, &now, &before, half_spread);
+        self.write_reversals(columns, &moves);
+        columns.push(self.crossing(tick));
+        let step = Step {
+            now,
+            moves,
+            volatility: self.volatility.value(),
+            trade_volatility: self.trade_volatility.value(),
         };
-        self.write(columns, &moves, &now, against_mid);
-        self.remember(tick, &moves, now);
-        moves.reference != 0.0
+        self.remember(&moves, now);
+        step
     }
 
     /// Gives the prices after this tick.
@@ -88,11 +102,9 @@ impl PriceState {
                     // The mean of the logarithms: within a ten-thousandth of a move of ln(mid), one logarithm cheaper.
                     now.reference = Some(0.5 * (bid + ask));
                     let half_spread = 0.5 * (ask - bid);
-                    self.half_spread = if half_spread > 0.0 {
-                        half_spread
-                    } else {
-                        self.half_spread
-                    };
+                    if half_spread > 0.0 {
+                        self.half_spread = half_spread;
+                    }
                 }
             }
             Body::Trade(trade) if trade.price > 0.0 => {
@@ -106,63 +118,87 @@ impl PriceState {
         now
     }
 
-    fn write(&self, columns: &mut Columns<'_>, moves: &Moves, now: &LogPrices, against_mid: f64) {
-        let reference = self.volatility.relative(moves.reference);
-        columns.push(reference);
+    fn write_moves(&self, columns: &mut Columns<'_>, moves: &Moves) {
+        columns.push(self.volatility.relative(moves.reference));
         columns.push(self.volatility.relative(moves.bid));
         columns.push(self.volatility.relative(moves.ask));
         columns.push(self.trade_volatility.relative(moves.trade));
-        columns.push(self.volatility_short.relative(moves.reference));
-        columns.push(against_mid);
-        columns.push(
-            self.volatility
-                .relative(difference(now.reference, self.median_9.value())),
-        );
-        columns.push(
-            self.volatility
-                .relative(difference(now.reference, self.median_65.value())),
-        );
-        columns.push(match moves.trade == 0.0 {
-            true => 0.0,
-            false => self
-                .trade_volatility
-                .relative(difference(now.trade, self.trade_median_9.value())),
-        });
-        columns.push(match moves.reference * self.last_return < 0.0 {
-            true => {
-                moves.reference.signum()
-                    * self
-                        .volatility
-                        .relative(moves.reference.abs().min(self.last_return.abs()))
-            }
-            false => 0.0,
-        });
-        columns.push(log_ratio(self.volatility_fast.value(), self.volatility.value()));
-        columns.push(self.moving.value());
+        columns.push(self.volatility_100.relative(moves.reference));
+        columns.push(self.volatility_30.relative(moves.reference));
+        columns.push(self.trade_volatility_30.relative(moves.trade));
     }
 
-    fn remember(&mut self, tick: &Tick, moves: &Moves, now: LogPrices) {
+    fn write_contradictions(
+        &self,
+        columns: &mut Columns<'_>,
+        tick: &Tick,
+        now: &LogPrices,
+        before: &LogPrices,
+        half_spread: f64,
+    ) {
+        let is_quoted_trade = is_trade(tick) && self.has_quotes;
+        let against_mid = match is_quoted_trade && half_spread > 0.0 {
+            true => difference(now.trade, before.reference) / half_spread,
+            false => 0.0,
+        };
+        columns.push(against_mid);
+        let outside = match is_quoted_trade {
+            true => difference(now.trade, before.ask).max(0.0) - difference(before.bid, now.trade).max(0.0),
+            false => 0.0,
+        };
+        columns.push(self.volatility.relative(outside));
+        let apart = match self.has_quotes {
+            true => difference(now.reference, now.trade),
+            false => 0.0,
+        };
+        columns.push(self.volatility.relative(apart));
+    }
+
+    fn write_reversals(&self, columns: &mut Columns<'_>, moves: &Moves) {
+        let last = &self.last_moves;
+        columns.push(self.volatility.relative(reversal(moves.reference, last.reference)));
+        columns.push(self.volatility.relative(reversal(moves.bid, last.bid)));
+        columns.push(self.volatility.relative(reversal(moves.ask, last.ask)));
+        columns.push(self.trade_volatility.relative(reversal(moves.trade, last.trade)));
+    }
+
+    fn crossing(&self, tick: &Tick) -> f64 {
+        let Body::Quote(quote) = tick.body else { return 0.0 };
+        match log_sides(&quote) {
+            Some((bid, ask)) if bid > ask => 1.0 + libm::log1p(self.volatility.relative(bid - ask)),
+            Some((bid, ask)) if bid == ask => 1.0,
+            _ => 0.0,
+        }
+    }
+
+    fn remember(&mut self, moves: &Moves, now: LogPrices) {
         let size = moves.reference.abs();
-        for volatility in [
-            &mut self.volatility,
-            &mut self.volatility_short,
-            &mut self.volatility_fast,
-        ] {
-            volatility.observe(size);
-        }
+        self.volatility.observe(size);
+        self.volatility_100.observe(size);
+        self.volatility_30.observe(size);
         self.trade_volatility.observe(moves.trade.abs());
-        self.moving.observe(f64::from(u8::from(size > 0.0)));
-        if size > 0.0 {
-            self.last_return = moves.reference;
-        }
-        if let Some(reference) = now.reference {
-            self.median_9.observe(reference);
-            self.median_65.observe(reference);
-        }
-        if let (true, Some(trade)) = (is_trade(tick), now.trade) {
-            self.trade_median_9.observe(trade);
-        }
+        self.trade_volatility_30.observe(moves.trade.abs());
+        let last = &mut self.last_moves;
+        keep_if_moved(&mut last.reference, moves.reference);
+        keep_if_moved(&mut last.bid, moves.bid);
+        keep_if_moved(&mut last.ask, moves.ask);
+        keep_if_moved(&mut last.trade, moves.trade);
         self.last = now;
+    }
+}
+
+/// Gives the smaller of a move and the opposite one before it, with the sign of the newer; 0 where they agree.
+fn reversal(now: f64, before: f64) -> f64 {
+    if now * before < 0.0 {
+        now.signum() * now.abs().min(before.abs())
+    } else {
+        0.0
+    }
+}
+
+fn keep_if_moved(last: &mut f64, moved: f64) {
+    if moved != 0.0 {
+        *last = moved;
     }
 }
 
@@ -170,7 +206,8 @@ fn log_sides(quote: &Quote) -> Option<(f64, f64)> {
     (quote.bid > 0.0 && quote.ask > 0.0).then(|| (libm::log(quote.bid), libm::log(quote.ask)))
 }
 
-fn difference(now: Option<f64>, before: Option<f64>) -> f64 {
+/// Gives the difference of two logarithms; 0 where one of them is missing.
+pub(super) fn difference(now: Option<f64>, before: Option<f64>) -> f64 {
     match (now, before) {
         (Some(now), Some(before)) => now - before,
         _ => 0.0,

@@ -1,9 +1,9 @@
 //! Trade sizes against their own level.
 
 use super::Columns;
+use super::book::against_level;
 use super::price::log_ratio;
-use super::quote::against_level;
-use crate::pipeline::robust::{Level, Mean, Scale};
+use crate::pipeline::robust::{Level, Mean, RunningMedian, Scale, weight_of_half_life};
 use crate::pipeline::tick::{Body, Tick};
 
 /// What trade sizes are measured against.
@@ -12,6 +12,9 @@ pub(super) struct SizeState {
     level: Level,
     above_4: Mean,
     above_16: Mean,
+    above_64: Mean,
+    median: RunningMedian<7>,
+    peak: f64,
     fast: Scale,
     slow: Scale,
 }
@@ -22,6 +25,9 @@ impl SizeState {
             level: Level::new(500.0),
             above_4: Mean::new(4.0),
             above_16: Mean::new(16.0),
+            above_64: Mean::new(64.0),
+            median: RunningMedian::default(),
+            peak: 0.0,
             fast: Scale::new(10.0),
             slow: Scale::new(500.0),
         }
@@ -36,12 +42,18 @@ impl SizeState {
             above = against_level(&mut self.level, size);
             self.above_4.observe(above);
             self.above_16.observe(above);
+            self.above_64.observe(above);
+            self.median.observe(above);
+            self.peak = above.max(self.peak * (1.0 - weight_of_half_life(16.0)));
             self.fast.observe(size);
             self.slow.observe(size);
         }
         columns.push(above);
         columns.push(self.above_4.value());
         columns.push(self.above_16.value());
+        columns.push(self.above_64.value());
+        columns.push(self.median.value().unwrap_or(0.0));
+        columns.push(self.peak);
         columns.push(log_ratio(self.fast.value(), self.slow.value()));
     }
 }

@@ -1,0 +1,165 @@
+//! Sizes at the best prices: against their level, against each other, and how they change.
+
+use super::Columns;
+use crate::pipeline::robust::{Level, Mean};
+use crate::pipeline::tick::{Body, Tick};
+
+/// What displayed sizes are measured against.
+#[derive(Clone, Debug)]
+pub(super) struct BookState {
+    /// The columns of the last quote; a trade repeats them, since the quote still stands.
+    depth: f64,
+    imbalance: f64,
+    depth_level: Level,
+    imbalance_change_16: Mean,
+    imbalance_change_64: Mean,
+    bid: SideState,
+    ask: SideState,
+    larger_16: Mean,
+    larger_64: Mean,
+    /// Excess of bid over ask (> 0) or ask over bid (< 0) when one side last stood out.
+    stood_out: f64,
+    flips: Mean,
+    moving: Mean,
+}
+
+/// One side.
+#[derive(Clone, Debug)]
+struct SideState {
+    /// The size of the last quote.
+    size: Option<f64>,
+    /// ln of it over its level.
+    above: f64,
+    level: Level,
+    above_8: Mean,
+    above_64: Mean,
+    change_16: Mean,
+    change_64: Mean,
+}
+
+impl SideState {
+    fn new() -> Self {
+        SideState {
+            size: None,
+            above: 0.0,
+            level: Level::new(BookState::SIZE_HALF_LIFE),
+            above_8: Mean::new(8.0),
+            above_64: Mean::new(64.0),
+            change_16: Mean::new(16.0),
+            change_64: Mean::new(64.0),
+        }
+    }
+
+    /// Takes a size in; tells whether it is another than before.
+    fn observe(&mut self, size: f64) -> bool {
+        let before = self.above;
+        self.above = against_level(&mut self.level, size);
+        self.above_8.observe(self.above);
+        self.above_64.observe(self.above);
+        let Some(last) = self.size.replace(size) else {
+            return false;
+        };
+        // The level moves too, by little: the change of what stands above it is that of the size.
+        let change = if size == last { 0.0 } else { (self.above - before).abs() };
+        self.change_16.observe(change);
+        self.change_64.observe(change);
+        size != last
+    }
+}
+
+impl BookState {
+    /// Sizes are compared with their level over this many quotes.
+    const SIZE_HALF_LIFE: f64 = 500.0;
+    /// A side stands out from this excess of one ln-size over the other: a factor of two.
+    const STANDS_OUT: f64 = core::f64::consts::LN_2;
+
+    pub(super) fn new() -> Self {
+        BookState {
+            depth: 0.0,
+            imbalance: 0.0,
+            depth_level: Level::new(Self::SIZE_HALF_LIFE),
+            imbalance_change_16: Mean::new(16.0),
+            imbalance_change_64: Mean::new(64.0),
+            bid: SideState::new(),
+            ask: SideState::new(),
+            larger_16: Mean::new(16.0),
+            larger_64: Mean::new(64.0),
+            stood_out: 0.0,
+            flips: Mean::new(32.0),
+            moving: Mean::new(32.0),
+        }
+    }
+
+    /// Writes the book columns.
+    pub(super) fn observe(&mut self, tick: &Tick, columns: &mut Columns<'_>) {
+        if let Body::Quote(quote) = tick.body
+            && let (Some(bid_size), Some(ask_size)) = (quote.bid_size, quote.ask_size)
+        {
+            self.observe_sizes(bid_size, ask_size);
+        }
+        let (bid, ask) = (&self.bid, &self.ask);
+        columns.push(self.depth);
+        columns.push(bid.above);
+        columns.push(ask.above);
+        columns.push(self.imbalance);
+        for mean in [
+            &self.imbalance_change_16,
+            &self.imbalance_change_64,
+            &bid.above_8,
+            &ask.above_8,
+            &bid.above_64,
+            &ask.above_64,
+            &bid.change_16,
+            &ask.change_16,
+            &bid.change_64,
+            &ask.change_64,
+            &self.larger_16,
+            &self.larger_64,
+            &self.flips,
+            &self.moving,
+        ] {
+            columns.push(mean.value());
+        }
+    }
+
+    fn observe_sizes(&mut self, bid_size: f64, ask_size: f64) {
+        let total = bid_size + ask_size;
+        let imbalance = if total > 0.0 {
+            (bid_size - ask_size) / total
+        } else {
+            0.0
+        };
+        let change = (imbalance - self.imbalance).abs();
+        self.imbalance_change_16.observe(change);
+        self.imbalance_change_64.observe(change);
+        self.imbalance = imbalance;
+        self.depth = against_level(&mut self.depth_level, total);
+        let moves = self.bid.observe(bid_size) | self.ask.observe(ask_size);
+        self.moving.observe(f64::from(u8::from(moves)));
+        let larger = self.bid.above.max(self.ask.above);
+        self.larger_16.observe(larger);
+        self.larger_64.observe(larger);
+        let flip = self.flip();
+        self.flips.observe(flip);
+    }
+
+    /// Gives by how much the side that stands out now does so, if it is another than the last one that did.
+    fn flip(&mut self) -> f64 {
+        let excess = self.bid.above - self.ask.above;
+        if excess.abs() < Self::STANDS_OUT {
+            return 0.0;
+        }
+        let flips = excess * self.stood_out < 0.0;
+        self.stood_out = excess;
+        if flips { excess.abs() } else { 0.0 }
+    }
+}
+
+/// Gives ln(size) above its level and takes it in; an empty side counts as the smallest size that is told apart.
+pub(super) fn against_level(level: &mut Level, size: f64) -> f64 {
+    const SIZE_MIN: f64 = 1e-9;
+    let log_size = libm::log(size.max(SIZE_MIN));
+    let above = level.above(log_size);
+    level.observe(log_size);
+    above
+}

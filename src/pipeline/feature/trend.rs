@@ -1,0 +1,152 @@
+//! Where the price stands against its recent past, and how lively it is against its slow habit.
+
+use super::price::{Step, difference, log_ratio};
+use super::{Columns, is_trade};
+use crate::pipeline::robust::{Mean, RunningMedian, Scale};
+use crate::pipeline::tick::Tick;
+
+/// Ticks of the two shorter trends; the ring holds the longer.
+const SHORT: usize = 32;
+const MIDDLE: usize = 128;
+/// The long trend looks back over so many samples …
+const LONG_SAMPLES: usize = 64;
+/// … of one in so many ticks: 512 ticks in all, at an eighth of the memory.
+const LONG_STRIDE: usize = 8;
+
+/// What prices are compared with.
+#[derive(Clone, Debug)]
+pub(super) struct TrendState {
+    median_9: RunningMedian<9>,
+    median_65: RunningMedian<65>,
+    bid_median_9: RunningMedian<9>,
+    ask_median_9: RunningMedian<9>,
+    trade_median_9: RunningMedian<9>,
+    /// Logarithms of the last reference prices, a ring.
+    prices: [f64; MIDDLE],
+    /// One in [`LONG_STRIDE`] of them, a ring.
+    samples: [f64; LONG_SAMPLES],
+    /// Prices so far.
+    count: usize,
+    volatility: Scale,
+    volatility_slow: Scale,
+    volatility_30: Scale,
+    volatility_10: Scale,
+    activity_16: Mean,
+    activity_64: Mean,
+    moving: Mean,
+}
+
+impl TrendState {
+    /// One move counts for at most so many σ in the activity.
+    const ACTIVITY_CLIP: f64 = 8.0;
+
+    pub(super) fn new() -> Self {
+        TrendState {
+            median_9: RunningMedian::default(),
+            median_65: RunningMedian::default(),
+            bid_median_9: RunningMedian::default(),
+            ask_median_9: RunningMedian::default(),
+            trade_median_9: RunningMedian::default(),
+            prices: [0.0; MIDDLE],
+            samples: [0.0; LONG_SAMPLES],
+            count: 0,
+            volatility: Scale::new(200.0),
+            volatility_slow: Scale::new(1000.0),
+            volatility_30: Scale::new(30.0),
+            volatility_10: Scale::new(10.0),
+            activity_16: Mean::new(16.0),
+            activity_64: Mean::new(64.0),
+            moving: Mean::new(64.0),
+        }
+    }
+
+    /// Writes the trend columns.
+    pub(super) fn observe(&mut self, tick: &Tick, step: &Step, columns: &mut Columns<'_>) {
+        self.write_displacements(step, columns);
+        for ticks in [SHORT, MIDDLE, LONG_SAMPLES * LONG_STRIDE] {
+            columns.push(self.trend(step, ticks));
+        }
+        self.observe_moves(step);
+        columns.push(log_ratio(self.volatility_10.value(), self.volatility.value()));
+        columns.push(log_ratio(self.volatility_30.value(), self.volatility_slow.value()));
+        columns.push(self.activity_16.value());
+        columns.push(self.activity_64.value());
+        columns.push(self.moving.value());
+        self.remember(tick, step);
+    }
+
+    fn write_displacements(&self, step: &Step, columns: &mut Columns<'_>) {
+        let sigmas = |distance: f64, sigma: f64| if sigma > 0.0 { distance / sigma } else { 0.0 };
+        let now = &step.now;
+        for (price, median) in [
+            (now.reference, self.median_9.value()),
+            (now.reference, self.median_65.value()),
+            (now.bid, self.bid_median_9.value()),
+            (now.ask, self.ask_median_9.value()),
+        ] {
+            columns.push(sigmas(difference(price, median), step.volatility));
+        }
+        columns.push(match step.moves.trade == 0.0 {
+            true => 0.0,
+            false => sigmas(
+                difference(now.trade, self.trade_median_9.value()),
+                step.trade_volatility,
+            ),
+        });
+    }
+
+    /// Gives the move since `ticks` ticks ago in units of what a random walk with this volatility and share of moving
+    /// ticks would have made; 0 while there are too few.
+    fn trend(&self, step: &Step, ticks: usize) -> f64 {
+        /// Shares of moving ticks below this are taken as this.
+        const MOVING_MIN: f64 = 0.02;
+        let Some(now) = step.now.reference else { return 0.0 };
+        if self.count < ticks || step.volatility <= 0.0 {
+            return 0.0;
+        }
+        let before = match ticks <= MIDDLE {
+            true => self.prices[(self.count - ticks) % MIDDLE],
+            // The oldest sample: 505 to 512 ticks ago.
+            false => self.samples[self.count.div_ceil(LONG_STRIDE) % LONG_SAMPLES],
+        };
+        let moves = ticks as f64 * self.moving.value().max(MOVING_MIN);
+        (now - before) / (step.volatility * moves.sqrt())
+    }
+
+    fn observe_moves(&mut self, step: &Step) {
+        let size = step.moves.reference.abs();
+        let relative = self.volatility_slow.relative(size).min(Self::ACTIVITY_CLIP);
+        self.activity_16.observe(relative);
+        self.activity_64.observe(relative);
+        self.moving.observe(f64::from(u8::from(size > 0.0)));
+    }
+
+    fn remember(&mut self, tick: &Tick, step: &Step) {
+        let size = step.moves.reference.abs();
+        for volatility in [
+            &mut self.volatility,
+            &mut self.volatility_slow,
+            &mut self.volatility_30,
+            &mut self.volatility_10,
+        ] {
+            volatility.observe(size);
+        }
+        let now = &step.now;
+        if let Some(reference) = now.reference {
+            self.median_9.observe(reference);
+            self.median_65.observe(reference);
+            self.prices[self.count % MIDDLE] = reference;
+            if self.count.is_multiple_of(LONG_STRIDE) {
+                self.samples[self.count / LONG_STRIDE % LONG_SAMPLES] = reference;
+            }
+            self.count += 1;
+        }
+        if let (false, Some(bid), Some(ask)) = (is_trade(tick), now.bid, now.ask) {
+            self.bid_median_9.observe(bid);
+            self.ask_median_9.observe(ask);
+        }
+        if let (true, Some(trade)) = (is_trade(tick), now.trade) {
+            self.trade_median_9.observe(trade);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Outlier exposure: copies of clean ticks with injected faults, as questions for the judge (Hendrycks et al. 2019).
+//!
+//! Faults are put into ticks, and all features are computed anew by the code that scores. Knows no network and no labels
+//! but its own.
+
+use std::ops::Range;
+
+use super::dataset::{Chunk, WARM_UP_ROWS};
+use super::event_loss::Question;
+use crate::inject::{self, Catalogue, Label};
+use crate::pipeline::scaler::{InputRow, InputTransform};
+use crate::pipeline::tick::{InstrumentTicks, Tick};
+
+/// Rows of one sequence that the judge is trained on …
+pub const SEQUENCE_ROWS: usize = 320;
+/// … of which the first only fill its memory: nothing is asked of them.
+pub const SILENT_ROWS: usize = 64;
+/// Rows after an event in which nothing is asked: what it did to features of short memory wears off.
+const AFTERMATH_ROWS: usize = 48;
+
+/// What copies are made of: one instrument.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// Clean ticks that may be learnt from.
+    pub ticks: &'a [Tick],
+    /// Ticks of another instrument, whose moves foreign rows carry.
+    pub foreign: Option<&'a [Tick]>,
+    /// Feature row → model input.
+    pub transform: &'a InputTransform,
+}
+
+/// One sequence and what is asked of it.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    /// `(`[`SEQUENCE_ROWS`]`, F)` model inputs, oldest first.
+    pub inputs: Vec<InputRow>,
+    /// Ranges are rows of the sequence, none before [`SILENT_ROWS`].
+    pub question: Question,
+}
+
+/// Makes one copy with faults and cuts it into sequences that overlap by their silent rows.
+pub fn expose(source: &Source<'_>, catalogue: &Catalogue, seed: u64) -> Vec<Sequence> {
+    let (ticks, labels) = inject::apply(source.ticks, source.foreign, catalogue, seed);
+    let faulty = InstrumentTicks {
+        instrument: String::new(),
+        ticks,
+    };
+    let chunk = Chunk::new(&faulty, labels);
+    let inputs: Vec<InputRow> = chunk.rows.iter().map(|row| source.transform.apply(row)).collect();
+    let starts = (WARM_UP_ROWS..(inputs.len() + 1).saturating_sub(SEQUENCE_ROWS)).step_by(SEQUENCE_ROWS - SILENT_ROWS);
+    starts
+        .map(|start| Sequence {
+            inputs: inputs[start..start + SEQUENCE_ROWS].to_vec(),
+            question: question(&chunk.labels, start),
+        })
+        .collect()
+}
+
+/// Gives what is asked of the sequence that begins at row `start`.
+fn question(labels: &[Label], start: usize) -> Question {
+    let within = |range: Range<usize>| {
+        let first = range.start.max(start + SILENT_ROWS) - start;
+        let end = range.end.clamp(start, start + SEQUENCE_ROWS) - start;
+        (first < end).then_some(first..end)
+    };
+    let mut question = Question::default();
+    let mut clean_from = 0;
+    for label in labels {
+        question.events.extend(within(label.start..label.end + 1));
+        question.clean.extend(within(clean_from..label.start));
+        clean_from = label.end + 1 + AFTERMATH_ROWS;
+    }
+    question.clean.extend(within(clean_from..usize::MAX));
+    question
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::Fault;
+
+    fn label(start: usize, end: usize) -> Label {
+        Label {
+            start,
+            end,
+            fault: Fault::PriceSpike,
+            magnitude: 1.0,
+        }
+    }
+
+    #[test]
+    fn question_is_cut_to_the_sequence_and_leaves_the_aftermath_out() {
+        let labels = [label(10, 1050), label(1150, 1160), label(1290, 1400)];
+        let question = question(&labels, 1000);
+        assert_eq!(question.events, [150..161, 290..320]);
+        assert_eq!(question.clean, [99..150, 209..290]);
+    }
+}
