@@ -15,7 +15,7 @@ mod trend;
 use super::tick::{Body, Tick};
 
 /// Features per row.
-pub const FEATURES: usize = 73;
+pub const FEATURES: usize = 85;
 
 /// The numbers computed at one tick, in the order of [`CATALOGUE`].
 pub type FeatureRow = [f32; FEATURES];
@@ -45,6 +45,7 @@ pub const CATALOGUE: [Feature; FEATURES] = [
     feature("reference_return_100", "σ (half-life 100 moves)"),
     feature("reference_return_30", "σ (half-life 30 moves)"),
     feature("trade_return_30", "σ of trades (half-life 30 moves)"),
+    feature("spread_change", "σ by which the ask moves more than the bid"),
     feature("trade_against_mid", "half-spreads"),
     feature("trade_outside", "σ beyond the bid or the ask before"),
     feature("mid_against_trade", "σ from the last trade"),
@@ -52,6 +53,9 @@ pub const CATALOGUE: [Feature; FEATURES] = [
     feature("bid_reversal", "σ of the smaller of two opposite moves of the bid"),
     feature("ask_reversal", "σ of the smaller of two opposite moves of the ask"),
     feature("trade_reversal", "σ of trades of the smaller of two opposite moves"),
+    feature("quote_reversal", "σ of the smaller reversal of bid and ask together"),
+    feature("round_trip", "σ by which two opposite moves cancel beyond what is left of them"),
+    feature("trade_round_trip", "σ of trades by which two opposite moves cancel beyond what is left of them"),
     feature("crossing", "0, 1 for a locked quote, 1 + ln(1 + σ) for a crossed one"),
     // trend.rs: crashes, drifts, bursts of volatility, prices of another instrument.
     feature("displacement_9", "σ from the median of 9 ticks"),
@@ -67,14 +71,17 @@ pub const CATALOGUE: [Feature; FEATURES] = [
         "volatility_ratio_slow",
         "ln of volatility over 30 moves to that over 1,000",
     ),
+    feature("activity_4", "mean |return| in σ over 1,000 moves, half-life 4"),
     feature("activity_16", "mean |return| in σ over 1,000 moves, half-life 16"),
     feature("activity_64", "mean |return| in σ over 1,000 moves, half-life 64"),
+    feature("activity_sum", "ln(1 + cumulative sum of |return| in σ over 1,000 moves above 1)"),
     feature("moving_share", "share of ticks that move the price, half-life 64"),
     // quote.rs: spread blow-outs, sides that stand still, repeated updates.
     feature("spread", "ln of spread over its level"),
     feature("spread_4", "mean of spread, half-life 4 quotes"),
     feature("spread_16", "mean of spread, half-life 16 quotes"),
     feature("spread_64", "mean of spread, half-life 64 quotes"),
+    feature("spread_sum", "ln(1 + cumulative sum of spread above 0.5)"),
     feature("bid_age", "ln of quotes since the bid moved"),
     feature("ask_age", "ln of quotes since the ask moved"),
     feature("repeated_quotes", "ln of the run of equal quotes"),
@@ -121,8 +128,12 @@ pub const CATALOGUE: [Feature; FEATURES] = [
         "side_flips",
         "share of quotes whose larger side is another, weighted by its excess, half-life 32",
     ),
+    feature("tilt_swing_32", "variance of bid_size − ask_size, half-life 32 quotes"),
+    feature("tilt_swing_128", "variance of bid_size − ask_size, half-life 128 quotes"),
+    feature("tilt_sum", "ln(1 + cumulative sum of |bid_size − ask_size| above 1)"),
     feature("size_moving_share", "share of quotes that change a size, half-life 32"),
     // pace.rs: stuffing, pauses, lost rows, wrong stamps, frozen prices.
+    feature("return_in_time", "σ of what the time since the last tick makes usual"),
     feature("gap", "asinh of time since the last tick over its level"),
     feature(
         "time_back",
@@ -146,6 +157,7 @@ pub const CATALOGUE: [Feature; FEATURES] = [
     feature("trade_size_4", "mean of trade_size, half-life 4 trades"),
     feature("trade_size_16", "mean of trade_size, half-life 16 trades"),
     feature("trade_size_64", "mean of trade_size, half-life 64 trades"),
+    feature("trade_size_sum", "ln(1 + cumulative sum of trade_size above 1)"),
     feature("trade_size_median", "median of trade_size over 7 trades"),
     feature("trade_size_peak", "largest trade_size of late, half-life 16 trades"),
     feature("volume_ratio", "ln of mean size over 10 trades to that over 500"),
@@ -207,7 +219,7 @@ impl FeatureState {
         self.trend.observe(tick, &step, &mut columns);
         self.quote.observe(tick, &mut columns);
         self.book.observe(tick, &mut columns);
-        self.pace.observe(tick, step.moves.reference != 0.0, &mut columns);
+        self.pace.observe(tick, &step, &mut columns);
         self.size.observe(tick, &mut columns);
         debug_assert_eq!(columns.next, FEATURES);
         row

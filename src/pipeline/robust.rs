@@ -138,6 +138,36 @@ impl Level {
     }
 }
 
+/// A one-sided cumulative sum of what a quantity exceeds an allowance by (Page 1954): it grows while the quantity stays
+/// high, however little, and falls back while it does not.
+#[derive(Clone, Debug)]
+pub struct Cusum {
+    allowance: f64,
+    limit: f64,
+    sum: f64,
+}
+
+impl Cusum {
+    /// Makes an empty sum over an allowance per observation; it never exceeds `limit` (> 0), so that it falls back in time.
+    pub fn new(allowance: f64, limit: f64) -> Self {
+        Cusum {
+            allowance,
+            limit,
+            sum: 0.0,
+        }
+    }
+
+    /// Takes one finite observation in.
+    pub fn observe(&mut self, value: f64) {
+        self.sum = (self.sum + value - self.allowance).clamp(0.0, self.limit);
+    }
+
+    /// Gives ln(1 + sum).
+    pub fn column(&self) -> f64 {
+        libm::log1p(self.sum)
+    }
+}
+
 /// The median of the last `N` observations (`N` odd, small: one observation costs O(N)).
 #[derive(Clone, Debug)]
 pub struct RunningMedian<const N: usize> {

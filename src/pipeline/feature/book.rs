@@ -1,7 +1,7 @@
 //! Sizes at the best prices: against their level, against each other, and how they change.
 
 use super::Columns;
-use crate::pipeline::robust::{Level, Mean};
+use crate::pipeline::robust::{Cusum, Level, Mean};
 use crate::pipeline::tick::{Body, Tick};
 
 /// What displayed sizes are measured against.
@@ -20,6 +20,10 @@ pub(super) struct BookState {
     /// Excess of bid over ask (> 0) or ask over bid (< 0) when one side last stood out.
     stood_out: f64,
     flips: Mean,
+    /// Of the tilt: ln of bid size over its level less that of the ask.
+    swing_32: Swing,
+    swing_128: Swing,
+    tilt_sum: Cusum,
     moving: Mean,
 }
 
@@ -35,6 +39,32 @@ struct SideState {
     above_64: Mean,
     change_16: Mean,
     change_64: Mean,
+}
+
+/// How far a quantity swings around its mean of late.
+#[derive(Clone, Debug)]
+struct Swing {
+    mean: Mean,
+    squares: Mean,
+}
+
+impl Swing {
+    fn new(half_life: f64) -> Self {
+        Swing {
+            mean: Mean::new(half_life),
+            squares: Mean::new(half_life),
+        }
+    }
+
+    fn observe(&mut self, value: f64) {
+        self.mean.observe(value);
+        self.squares.observe(value * value);
+    }
+
+    /// Gives the variance.
+    fn value(&self) -> f64 {
+        self.squares.value() - self.mean.value() * self.mean.value()
+    }
 }
 
 impl SideState {
@@ -86,6 +116,9 @@ impl BookState {
             larger_64: Mean::new(64.0),
             stood_out: 0.0,
             flips: Mean::new(32.0),
+            swing_32: Swing::new(32.0),
+            swing_128: Swing::new(128.0),
+            tilt_sum: Cusum::new(1.0, 200.0),
             moving: Mean::new(32.0),
         }
     }
@@ -116,10 +149,13 @@ impl BookState {
             &self.larger_16,
             &self.larger_64,
             &self.flips,
-            &self.moving,
         ] {
             columns.push(mean.value());
         }
+        columns.push(self.swing_32.value());
+        columns.push(self.swing_128.value());
+        columns.push(self.tilt_sum.column());
+        columns.push(self.moving.value());
     }
 
     fn observe_sizes(&mut self, bid_size: f64, ask_size: f64) {
@@ -139,6 +175,10 @@ impl BookState {
         let larger = self.bid.above.max(self.ask.above);
         self.larger_16.observe(larger);
         self.larger_64.observe(larger);
+        let tilt = self.bid.above - self.ask.above;
+        self.swing_32.observe(tilt);
+        self.swing_128.observe(tilt);
+        self.tilt_sum.observe(tilt.abs());
         let flip = self.flip();
         self.flips.observe(flip);
     }

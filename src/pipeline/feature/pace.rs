@@ -1,6 +1,6 @@
 //! Time between ticks, message rate, and how long the price has stood still.
 
-use super::price::log_ratio;
+use super::price::{Step, log_ratio};
 use super::{Columns, is_trade, log_count};
 use crate::pipeline::robust::{Mean, Scale};
 use crate::pipeline::tick::Tick;
@@ -44,9 +44,15 @@ impl PaceState {
     }
 
     /// Writes the pace columns.
-    pub(super) fn observe(&mut self, tick: &Tick, price_moved: bool, columns: &mut Columns<'_>) {
+    pub(super) fn observe(&mut self, tick: &Tick, step: &Step, columns: &mut Columns<'_>) {
         let time = tick.event_time;
         let gap = self.nanos_back(time, 1);
+        let moved = step.moves.reference;
+        columns.push(match step.volatility > 0.0 {
+            // What a random walk would have made of the time that has passed, at least of one tick's.
+            true => moved / (step.volatility * (1.0 + self.gap.relative(gap).max(0.0)).sqrt()),
+            false => 0.0,
+        });
         columns.push(libm::asinh(self.gap.relative(gap)));
         columns.push(libm::asinh(self.gap.relative((-gap).max(0.0))));
         for span in [8, 32, SPAN_MAX] {
@@ -54,7 +60,7 @@ impl PaceState {
             columns.push(self.rate(passed, span));
         }
         columns.push(self.rate(self.nanos_back_long(time), LONG_SAMPLES * LONG_STRIDE));
-        self.remember(time, gap, price_moved);
+        self.remember(time, gap, moved != 0.0);
         columns.push(self.tied.value());
         let still = self
             .price_moved_at

@@ -126,6 +126,7 @@ impl PriceState {
         columns.push(self.volatility_100.relative(moves.reference));
         columns.push(self.volatility_30.relative(moves.reference));
         columns.push(self.trade_volatility_30.relative(moves.trade));
+        columns.push(self.volatility.relative(moves.ask - moves.bid));
     }
 
     fn write_contradictions(
@@ -160,6 +161,11 @@ impl PriceState {
         columns.push(self.volatility.relative(reversal(moves.bid, last.bid)));
         columns.push(self.volatility.relative(reversal(moves.ask, last.ask)));
         columns.push(self.trade_volatility.relative(reversal(moves.trade, last.trade)));
+        let (bid, ask) = (reversal(moves.bid, last.bid), reversal(moves.ask, last.ask));
+        let both = if bid * ask > 0.0 { bid.signum() * bid.abs().min(ask.abs()) } else { 0.0 };
+        columns.push(self.volatility.relative(both));
+        columns.push(self.volatility.relative(round_trip(moves.reference, last.reference)));
+        columns.push(self.trade_volatility.relative(round_trip(moves.trade, last.trade)));
     }
 
     fn crossing(&self, tick: &Tick) -> f64 {
@@ -194,6 +200,13 @@ fn reversal(now: f64, before: f64) -> f64 {
     } else {
         0.0
     }
+}
+
+/// Gives how much of a move and the opposite one before it cancels beyond what is left of them, with the sign of the newer:
+/// the price has been elsewhere and is back; 0 where more is left than cancels.
+fn round_trip(now: f64, before: f64) -> f64 {
+    let back = reversal(now, before);
+    back.signum() * (back.abs() - (now + before).abs()).max(0.0)
 }
 
 fn keep_if_moved(last: &mut f64, moved: f64) {

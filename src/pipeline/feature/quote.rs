@@ -1,7 +1,7 @@
 //! Spread, and how long each side of the quote has stood still.
 
 use super::{Columns, log_count};
-use crate::pipeline::robust::{Mean, Scale};
+use crate::pipeline::robust::{Cusum, Mean, Scale};
 use crate::pipeline::tick::{Body, Quote, Tick};
 
 /// What quotes are measured against.
@@ -14,6 +14,7 @@ pub(super) struct QuoteState {
     spread_4: Mean,
     spread_16: Mean,
     spread_64: Mean,
+    spread_sum: Cusum,
     bid_age: u32,
     ask_age: u32,
     repeated: u32,
@@ -29,6 +30,7 @@ impl QuoteState {
             spread_4: Mean::new(4.0),
             spread_16: Mean::new(16.0),
             spread_64: Mean::new(64.0),
+            spread_sum: Cusum::new(0.5, 100.0),
             bid_age: 0,
             ask_age: 0,
             repeated: 0,
@@ -45,6 +47,7 @@ impl QuoteState {
         columns.push(self.spread_4.value());
         columns.push(self.spread_16.value());
         columns.push(self.spread_64.value());
+        columns.push(self.spread_sum.column());
         columns.push(log_count(self.bid_age));
         columns.push(log_count(self.ask_age));
         columns.push(log_count(self.repeated));
@@ -63,6 +66,7 @@ impl QuoteState {
         self.spread_4.observe(self.standing);
         self.spread_16.observe(self.standing);
         self.spread_64.observe(self.standing);
+        self.spread_sum.observe(self.standing);
         self.last = Some(*quote);
     }
 

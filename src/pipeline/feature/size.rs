@@ -3,7 +3,7 @@
 use super::Columns;
 use super::book::against_level;
 use super::price::log_ratio;
-use crate::pipeline::robust::{Level, Mean, RunningMedian, Scale, weight_of_half_life};
+use crate::pipeline::robust::{Cusum, Level, Mean, RunningMedian, Scale, weight_of_half_life};
 use crate::pipeline::tick::{Body, Tick};
 
 /// What trade sizes are measured against.
@@ -13,6 +13,7 @@ pub(super) struct SizeState {
     above_4: Mean,
     above_16: Mean,
     above_64: Mean,
+    above_sum: Cusum,
     median: RunningMedian<7>,
     peak: f64,
     fast: Scale,
@@ -26,6 +27,7 @@ impl SizeState {
             above_4: Mean::new(4.0),
             above_16: Mean::new(16.0),
             above_64: Mean::new(64.0),
+            above_sum: Cusum::new(1.0, 100.0),
             median: RunningMedian::default(),
             peak: 0.0,
             fast: Scale::new(10.0),
@@ -43,6 +45,7 @@ impl SizeState {
             self.above_4.observe(above);
             self.above_16.observe(above);
             self.above_64.observe(above);
+            self.above_sum.observe(above);
             self.median.observe(above);
             self.peak = above.max(self.peak * (1.0 - weight_of_half_life(16.0)));
             self.fast.observe(size);
@@ -52,6 +55,7 @@ impl SizeState {
         columns.push(self.above_4.value());
         columns.push(self.above_16.value());
         columns.push(self.above_64.value());
+        columns.push(self.above_sum.column());
         columns.push(self.median.value().unwrap_or(0.0));
         columns.push(self.peak);
         columns.push(log_ratio(self.fast.value(), self.slow.value()));

@@ -2,7 +2,7 @@
 
 use super::price::{Step, difference, log_ratio};
 use super::{Columns, is_trade};
-use crate::pipeline::robust::{Mean, RunningMedian, Scale};
+use crate::pipeline::robust::{Cusum, Mean, RunningMedian, Scale};
 use crate::pipeline::tick::Tick;
 
 /// Ticks of the two shorter trends; the ring holds the longer.
@@ -31,8 +31,10 @@ pub(super) struct TrendState {
     volatility_slow: Scale,
     volatility_30: Scale,
     volatility_10: Scale,
+    activity_4: Mean,
     activity_16: Mean,
     activity_64: Mean,
+    activity_sum: Cusum,
     moving: Mean,
 }
 
@@ -54,6 +56,8 @@ impl TrendState {
             volatility_slow: Scale::new(1000.0),
             volatility_30: Scale::new(30.0),
             volatility_10: Scale::new(10.0),
+            activity_4: Mean::new(4.0),
+            activity_sum: Cusum::new(1.0, 200.0),
             activity_16: Mean::new(16.0),
             activity_64: Mean::new(64.0),
             moving: Mean::new(64.0),
@@ -69,8 +73,10 @@ impl TrendState {
         self.observe_moves(step);
         columns.push(log_ratio(self.volatility_10.value(), self.volatility.value()));
         columns.push(log_ratio(self.volatility_30.value(), self.volatility_slow.value()));
+        columns.push(self.activity_4.value());
         columns.push(self.activity_16.value());
         columns.push(self.activity_64.value());
+        columns.push(self.activity_sum.column());
         columns.push(self.moving.value());
         self.remember(tick, step);
     }
@@ -116,6 +122,8 @@ impl TrendState {
     fn observe_moves(&mut self, step: &Step) {
         let size = step.moves.reference.abs();
         let relative = self.volatility_slow.relative(size).min(Self::ACTIVITY_CLIP);
+        self.activity_4.observe(relative);
+        self.activity_sum.observe(relative);
         self.activity_16.observe(relative);
         self.activity_64.observe(relative);
         self.moving.observe(f64::from(u8::from(size > 0.0)));
