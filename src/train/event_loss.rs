@@ -6,8 +6,12 @@ use std::ops::Range;
 
 /// Weight of the mean over an event's own ticks beside its pool: found early, and with more than one tick.
 const TICKS_WEIGHT: f64 = 0.3;
-/// Weight of one clean tick: at one event in 400 ticks, all clean ticks together weigh about ten times one event.
-const CLEAN_WEIGHT: f64 = 0.03;
+/// Clean ticks that can raise one false alarm: those near each other are one episode …
+const EPISODE_TICKS: usize = 64;
+/// … and the weight of one such stretch: at one event in 400 ticks, all of them weigh about as much as one event.
+const EPISODE_WEIGHT: f64 = 0.3;
+/// Weight of one clean tick by itself.
+const CLEAN_WEIGHT: f64 = 0.01;
 
 /// What is asked of one sequence of ticks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +39,7 @@ impl Question {
 /// Gives the loss of one sequence and adds its gradient.
 ///
 /// An event costs softplus(−pool), pool = ln Σ exp(log-odds) − ½ ln n over its n ticks, plus the mean of
-/// softplus(−log-odds) over them; a clean tick softplus(log-odds).
+/// softplus(−log-odds) over them; a clean tick costs softplus(log-odds), and a clean stretch softplus(ln Σ exp(log-odds)).
 ///
 /// `log_odds` and `gradient`: `(T,)`, those of tick t at `t * stride`.
 pub fn event_loss(question: &Question, log_odds: &[f32], stride: usize, gradient: &mut [f32]) -> f64 {
@@ -43,21 +47,33 @@ pub fn event_loss(question: &Question, log_odds: &[f32], stride: usize, gradient
     let mut loss = 0.0;
     for event in &question.events {
         let n = event.len() as f64;
-        let highest = event.clone().map(at).fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = event.clone().map(|tick| libm::exp(at(tick) - highest)).sum();
-        let pool = highest + libm::log(sum) - 0.5 * libm::log(n);
+        let total = log_sum_exp(event.clone().map(at));
+        let pool = total - 0.5 * libm::log(n);
         loss += softplus(-pool);
         for tick in event.clone() {
             loss += TICKS_WEIGHT / n * softplus(-at(tick));
-            let of_pool = sigmoid(-pool) * libm::exp(at(tick) - highest) / sum;
+            let of_pool = sigmoid(-pool) * libm::exp(at(tick) - total);
             gradient[tick * stride] -= (of_pool + TICKS_WEIGHT / n * sigmoid(-at(tick))) as f32;
         }
     }
-    for tick in question.clean.iter().cloned().flatten() {
-        loss += CLEAN_WEIGHT * softplus(at(tick));
-        gradient[tick * stride] += (CLEAN_WEIGHT * sigmoid(at(tick))) as f32;
+    for clean in &question.clean {
+        for start in clean.clone().step_by(EPISODE_TICKS) {
+            let stretch = start..clean.end.min(start + EPISODE_TICKS);
+            let total = log_sum_exp(stretch.clone().map(at));
+            loss += EPISODE_WEIGHT * softplus(total);
+            for tick in stretch {
+                loss += CLEAN_WEIGHT * softplus(at(tick));
+                let of_stretch = EPISODE_WEIGHT * sigmoid(total) * libm::exp(at(tick) - total);
+                gradient[tick * stride] += (of_stretch + CLEAN_WEIGHT * sigmoid(at(tick))) as f32;
+            }
+        }
     }
     loss
+}
+
+fn log_sum_exp(numbers: impl Iterator<Item = f64> + Clone) -> f64 {
+    let highest = numbers.clone().fold(f64::NEG_INFINITY, f64::max);
+    highest + libm::log(numbers.map(|number| libm::exp(number - highest)).sum())
 }
 
 fn softplus(x: f64) -> f64 {

@@ -19,14 +19,14 @@ pub const SILENT_ROWS: usize = 64;
 const AFTERMATH_ROWS: usize = 48;
 
 /// What copies are made of: one instrument.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Source<'a> {
     /// Clean ticks that may be learnt from.
-    pub ticks: &'a [Tick],
-    /// Ticks of another instrument, whose moves foreign rows carry.
-    pub foreign: Option<&'a [Tick]>,
+    pub ticks: Vec<Tick>,
+    /// Ticks of other instruments, whose moves foreign rows carry: those of one in each copy.
+    pub foreign: Vec<&'a [Tick]>,
     /// Feature row → model input.
-    pub transform: &'a InputTransform,
+    pub transform: InputTransform,
 }
 
 /// One sequence and what is asked of it.
@@ -38,9 +38,10 @@ pub struct Sequence {
     pub question: Question,
 }
 
-/// Makes one copy with faults and cuts it into sequences that overlap by their silent rows.
-pub fn expose(source: &Source<'_>, catalogue: &Catalogue, seed: u64) -> Vec<Sequence> {
-    let (ticks, labels) = inject::apply(source.ticks, source.foreign, catalogue, seed);
+/// Makes copy number `copy` with faults and cuts it into sequences that overlap by their silent rows.
+pub fn expose(source: &Source<'_>, catalogue: &Catalogue, copy: usize, seed: u64) -> Vec<Sequence> {
+    let foreign = source.foreign.get(copy % source.foreign.len().max(1)).copied();
+    let (ticks, labels) = inject::apply(&source.ticks, foreign, catalogue, seed);
     let faulty = InstrumentTicks {
         instrument: String::new(),
         ticks,

@@ -26,7 +26,7 @@ use crate::pipeline::feature::FEATURES;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExposureConfig {
-    /// Copies of every tick that may be learnt from (count, > 0), each with faults of its own.
+    /// Copies of every tick in every view of it (count, > 0), each with faults of its own.
     pub copies: usize,
     /// Most ticks of all copies (ticks, > 0).
     pub ticks_max: usize,
@@ -44,8 +44,8 @@ pub struct ExposureConfig {
     pub row_weight: f64,
 }
 
-/// Sequences at hand at once: a few copies of a few instruments, shuffled together (64 MB of model inputs).
-const POOL_SEQUENCES: usize = 640;
+/// Sequences at hand at once: a few copies of a few instruments, shuffled together (a hundred megabytes of model inputs).
+const POOL_SEQUENCES: usize = 1024;
 
 /// Fits all heads to copies of `sources`.
 ///
@@ -69,21 +69,29 @@ pub fn fit_judge(
         weight_decay: config.weight_decay,
         ..ParamsAdamW::default()
     };
+    if sources.is_empty() {
+        return Err(FitError::NoWindows);
+    }
     let mut optimiser = AdamW::new(exposing.network.variables(), parameters)?;
     let ticks: usize = sources.iter().map(|source| source.ticks.len()).sum();
     let ticks = ticks.saturating_mul(config.copies).min(config.ticks_max);
     let sequences_max = (ticks / (SEQUENCE_ROWS - SILENT_ROWS)).max(1);
     let (mut pool, mut copies, mut learnt, mut recent) = (Vec::new(), 0_usize, 0_usize, None);
+    let mut order: Vec<usize> = (0..sources.len()).collect();
     while learnt < sequences_max {
+        let mut barren = 0;
         while pool.len() < POOL_SEQUENCES.min(sequences_max - learnt) {
-            let copied = pool.len();
-            for source in sources {
-                pool.extend(expose(source, catalogue, copy_seed(seed, copies)));
-                copies += 1;
+            if copies.is_multiple_of(sources.len()) {
+                order.shuffle(&mut exposing.draws);
             }
-            if pool.len() == copied {
+            let source = &sources[order[copies % sources.len()]];
+            let sequences = expose(source, catalogue, copies / sources.len(), copy_seed(seed, copies));
+            barren = if sequences.is_empty() { barren + 1 } else { 0 };
+            if barren == sources.len() {
                 return Err(FitError::NoWindows);
             }
+            pool.extend(sequences);
+            copies += 1;
         }
         pool.shuffle(&mut exposing.draws);
         // The rest of the pool is shuffled into the next one.

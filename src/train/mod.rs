@@ -11,3 +11,4 @@ pub mod fit;
 pub mod fit_judge;
 pub mod gate;
 pub mod trainer;
+pub mod views;

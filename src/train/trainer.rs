@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::calibrate::{calibrate, pooled_transform};
-use super::dataset::{Chunk, Split};
+use super::dataset::{Chunk, Split, WARM_UP_ROWS};
 use super::exposure::Source;
 use super::fit::{FitConfig, FitData, FitError, FitProgress, Fitted, Span, fit};
 use super::fit_judge::{ExposureConfig, fit_judge};
+use super::views::View;
 use crate::inject::Catalogue;
 use crate::model::artifact::{Artifact, Provenance};
 use crate::model::kernel::scorer::KernelScorer;
@@ -158,7 +159,11 @@ pub fn train(
         .map(|(chunk, split)| InputTransform::fit(&chunk.rows[split.fit.start..]))
         .collect();
     let fitted = match spec.judge {
-        Some(_) => fit_to_faults(ticks, &chunks, &splits, &transforms, spec, config, progress)?,
+        Some(_) => {
+            let sources = sources(&learnt(ticks, &chunks, &splits), &transforms);
+            let catalogue = Catalogue::default();
+            fit_judge(&sources, &catalogue, spec, &config.exposure, config.seed, progress)?
+        }
         None => fit_weights(&chunks, &splits, &transforms, spec, config, progress)?,
     };
     let calibrations = calibrations(&fitted.weights, &chunks, &transforms, pooled_transform(&chunks), config);
@@ -253,37 +258,42 @@ fn chunks(ticks: &[InstrumentTicks], config: &TrainingConfig) -> Vec<Chunk> {
     chunks
 }
 
-/// Fits a model with a judge to copies with injected faults of all ticks that are not held back.
-fn fit_to_faults(
-    ticks: &[InstrumentTicks],
-    chunks: &[Chunk],
-    splits: &[Split],
-    transforms: &[InputTransform],
-    spec: ModelSpec,
-    config: &TrainingConfig,
-    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
-) -> Result<Fitted, TrainError> {
-    let learnt = |index: usize| -> &[Tick] {
-        let chunk = &chunks[index];
+/// Gives the ticks of each chunk that are not held back.
+fn learnt<'a>(ticks: &'a [InstrumentTicks], chunks: &[Chunk], splits: &[Split]) -> Vec<&'a [Tick]> {
+    let learnt = |(chunk, split): (&Chunk, &Split)| {
         let all = ticks.iter().find(|ticks| *ticks.instrument == *chunk.instrument);
         let all = all.map_or(&[][..], |ticks| &ticks.ticks);
-        &all[all.len() - chunk.rows.len()..][..splits[index].held_back.start]
+        &all[all.len() - chunk.rows.len()..][..split.held_back.start]
     };
-    let source = |index: usize| Source {
-        ticks: learnt(index),
-        foreign: (chunks.len() > 1).then(|| learnt((index + 1) % chunks.len())),
-        transform: &transforms[index],
-    };
-    let sources: Vec<Source<'_>> = (0..chunks.len()).map(source).collect();
-    let catalogue = Catalogue::default();
-    Ok(fit_judge(
-        &sources,
-        &catalogue,
-        spec,
-        &config.exposure,
-        config.seed,
-        progress,
-    )?)
+    chunks.iter().zip(splits).map(learnt).collect()
+}
+
+/// Looks at all ticks that are not held back in every view, each an instrument of its own to the judge.
+fn sources<'a>(learnt: &[&'a [Tick]], transforms: &[InputTransform]) -> Vec<Source<'a>> {
+    let mut sources = Vec::new();
+    for (index, (ticks, transform)) in learnt.iter().zip(transforms).enumerate() {
+        for view in View::ALL {
+            let Some(ticks) = view.of(ticks) else { continue };
+            let transform = match view {
+                View::Plain => transform.clone(),
+                _ => {
+                    let seen = InstrumentTicks {
+                        instrument: String::new(),
+                        ticks: ticks.clone(),
+                    };
+                    let rows = Chunk::new(&seen, Vec::new()).rows;
+                    InputTransform::fit(rows.get(WARM_UP_ROWS..).unwrap_or(&[]))
+                }
+            };
+            let others = learnt.iter().enumerate().filter(|(other, _)| *other != index);
+            sources.push(Source {
+                ticks,
+                foreign: others.map(|(_, ticks)| *ticks).collect(),
+                transform,
+            });
+        }
+    }
+    sources
 }
 
 fn fit_weights(

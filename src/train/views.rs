@@ -1,0 +1,159 @@
+//! Views: one instrument's ticks as another instrument might have sent them.
+//!
+//! What a judge takes for usual, it takes from clean ticks, and those are few. A view is as real as the ticks behind it:
+//! a market turned upside down, a slower feed, a feed of trades or of quotes alone. Knows nothing of features or models.
+
+use crate::pipeline::tick::{Body, Quote, Tick, Trade};
+
+/// A way to look at an instrument's ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// As they came.
+    Plain,
+    /// Prices mirrored at a price of the instrument's own grid: what rose falls, bid and ask change places.
+    Mirrored,
+    /// About every other tick.
+    Thinned,
+    /// Both.
+    ThinnedMirrored,
+    /// Trades without the quotes.
+    TradesAlone,
+    /// Quotes without trades and sizes.
+    QuotesAlone,
+}
+
+/// Fewest ticks that a view of a mixed feed leaves of either kind: too few of them are no feed.
+const TICKS_MIN: usize = 1000;
+
+impl View {
+    /// All views.
+    pub const ALL: [View; 6] = [
+        View::Plain,
+        View::Mirrored,
+        View::Thinned,
+        View::ThinnedMirrored,
+        View::TradesAlone,
+        View::QuotesAlone,
+    ];
+
+    /// Gives the ticks as this view shows them; nothing where that is no other feed, or hardly one.
+    pub fn of(self, ticks: &[Tick]) -> Option<Vec<Tick>> {
+        match self {
+            View::Plain => Some(ticks.to_vec()),
+            View::Mirrored => mirrored(ticks),
+            View::Thinned => Some(thinned(ticks)),
+            View::ThinnedMirrored => mirrored(&thinned(ticks)),
+            View::TradesAlone => alone(ticks, true),
+            View::QuotesAlone => alone(ticks, false),
+        }
+    }
+}
+
+fn is_trade(tick: &Tick) -> bool {
+    matches!(tick.body, Body::Trade(_))
+}
+
+fn mirrored(ticks: &[Tick]) -> Option<Vec<Tick>> {
+    let price = |tick: &Tick| match tick.body {
+        Body::Trade(trade) => trade.price,
+        Body::Quote(quote) => quote.ask,
+    };
+    let mut prices: Vec<f64> = ticks.iter().map(price).collect();
+    prices.sort_unstable_by(f64::total_cmp);
+    let axis = 2.0 * prices.get(prices.len() / 2)?;
+    let mirror = |tick: &Tick| {
+        let body = match tick.body {
+            Body::Trade(trade) => Body::Trade(Trade {
+                price: axis - trade.price,
+                size: trade.size,
+            }),
+            Body::Quote(quote) => Body::Quote(Quote {
+                bid: axis - quote.ask,
+                ask: axis - quote.bid,
+                bid_size: quote.ask_size,
+                ask_size: quote.bid_size,
+            }),
+        };
+        Tick { body, ..*tick }
+    };
+    Some(ticks.iter().map(mirror).collect())
+}
+
+/// Leaves ticks out without a rhythm of its own.
+fn thinned(ticks: &[Tick]) -> Vec<Tick> {
+    let keeps = |index: usize| (index * 7919 % 1009).is_multiple_of(2);
+    let kept = ticks.iter().enumerate().filter(|(index, _)| keeps(*index));
+    kept.map(|(_, tick)| *tick).collect()
+}
+
+fn alone(ticks: &[Tick], trades: bool) -> Option<Vec<Tick>> {
+    let count = ticks.iter().filter(|tick| is_trade(tick) == trades).count();
+    if count < TICKS_MIN || ticks.len() - count < TICKS_MIN {
+        return None;
+    }
+    let alone = ticks.iter().filter(|tick| is_trade(tick) == trades);
+    let without_sizes = |tick: &Tick| match tick.body {
+        Body::Quote(quote) => Tick {
+            body: Body::Quote(Quote {
+                bid_size: None,
+                ask_size: None,
+                ..quote
+            }),
+            ..*tick
+        },
+        Body::Trade(_) => *tick,
+    };
+    Some(alone.map(without_sizes).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::time::EventTime;
+
+    fn ticks() -> Vec<Tick> {
+        let tick = |index: i64| Tick {
+            event_time: EventTime(index),
+            sequence: None,
+            body: match index % 2 {
+                0 => Body::Trade(Trade {
+                    price: 100.0 + (index % 7) as f64,
+                    size: Some(1.0),
+                }),
+                _ => Body::Quote(Quote {
+                    bid: 99.0,
+                    ask: 102.0 + (index % 3) as f64,
+                    bid_size: Some(1.0),
+                    ask_size: Some(2.0),
+                }),
+            },
+        };
+        (0..3000).map(tick).collect()
+    }
+
+    #[test]
+    fn a_mirrored_market_falls_where_the_other_rises_and_twice_mirrored_is_the_same() {
+        let ticks = ticks();
+        let mirrored = View::Mirrored.of(&ticks).unwrap();
+        for (tick, other) in ticks.iter().zip(&mirrored) {
+            match (tick.body, other.body) {
+                (Body::Quote(quote), Body::Quote(other)) => {
+                    assert_eq!(quote.ask - quote.bid, other.ask - other.bid);
+                    assert_eq!((quote.bid_size, quote.ask_size), (other.ask_size, other.bid_size));
+                }
+                (Body::Trade(trade), Body::Trade(other)) => assert_eq!(trade.price + other.price, 204.0),
+                _ => panic!("a trade became a quote"),
+            }
+        }
+    }
+
+    #[test]
+    fn views_of_one_kind_hold_that_kind_alone_and_a_thin_kind_has_none() {
+        let ticks = ticks();
+        assert!(View::TradesAlone.of(&ticks).unwrap().iter().all(is_trade));
+        assert!(!View::QuotesAlone.of(&ticks).unwrap().iter().any(is_trade));
+        assert_eq!(View::TradesAlone.of(&ticks[..1500]), None);
+        let thinned = View::Thinned.of(&ticks).unwrap().len();
+        assert!((1200..1800).contains(&thinned), "{thinned}");
+    }
+}
