@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, Device, Result, Tensor, Var};
 
+use super::dense::dense;
 use super::lstm::{Dropout, Lstm, Recurrence, State, Tensors, tensor};
 use super::spec::ModelSpec;
 use super::weights::Weights;
@@ -429,8 +430,8 @@ impl Judge {
 /// Linear, ReLU, linear, ReLU, linear to one number: `(…, inputs)` → `(…)`.
 fn feed_forward(net: &[Linear; 3], inputs: &Tensor) -> Result<Tensor> {
     let [first, second, last] = net;
-    let inner = second.forward(&first.forward(inputs)?.relu()?)?.relu()?;
-    last.forward(&inner)?.squeeze(D::Minus1)
+    let inner = second.rectified(&first.rectified(inputs)?)?;
+    last.plain(&inner)?.squeeze(D::Minus1)
 }
 
 /// `nn.Linear`.
@@ -447,6 +448,22 @@ impl Linear {
             weight: tensor(tensors, &format!("{prefix}.weight"))?,
             bias: tensor(tensors, &format!("{prefix}.bias"))?,
         })
+    }
+
+    /// `(…, inputs)` → `(…, outputs)`, on the fused layer where the device has it.
+    fn plain(&self, inputs: &Tensor) -> Result<Tensor> {
+        match self.weight.device().is_cpu() {
+            true => dense(inputs, &self.weight, &self.bias, false),
+            false => self.forward(inputs),
+        }
+    }
+
+    /// The same with a ReLU.
+    fn rectified(&self, inputs: &Tensor) -> Result<Tensor> {
+        match self.weight.device().is_cpu() {
+            true => dense(inputs, &self.weight, &self.bias, true),
+            false => self.forward(inputs)?.relu(),
+        }
     }
 
     /// `(…, inputs)` → `(…, outputs)`.

@@ -54,8 +54,14 @@ pub const CATALOGUE: [Feature; FEATURES] = [
     feature("ask_reversal", "σ of the smaller of two opposite moves of the ask"),
     feature("trade_reversal", "σ of trades of the smaller of two opposite moves"),
     feature("quote_reversal", "σ of the smaller reversal of bid and ask together"),
-    feature("round_trip", "σ by which two opposite moves cancel beyond what is left of them"),
-    feature("trade_round_trip", "σ of trades by which two opposite moves cancel beyond what is left of them"),
+    feature(
+        "round_trip",
+        "σ by which two opposite moves cancel beyond what is left of them",
+    ),
+    feature(
+        "trade_round_trip",
+        "σ of trades by which two opposite moves cancel beyond what is left of them",
+    ),
     feature("crossing", "0, 1 for a locked quote, 1 + ln(1 + σ) for a crossed one"),
     // trend.rs: crashes, drifts, bursts of volatility, prices of another instrument.
     feature("displacement_9", "σ from the median of 9 ticks"),
@@ -74,7 +80,10 @@ pub const CATALOGUE: [Feature; FEATURES] = [
     feature("activity_4", "mean |return| in σ over 1,000 moves, half-life 4"),
     feature("activity_16", "mean |return| in σ over 1,000 moves, half-life 16"),
     feature("activity_64", "mean |return| in σ over 1,000 moves, half-life 64"),
-    feature("activity_sum", "ln(1 + cumulative sum of |return| in σ over 1,000 moves above 1)"),
+    feature(
+        "activity_sum",
+        "ln(1 + cumulative sum of |return| in σ over 1,000 moves above 1)",
+    ),
     feature("moving_share", "share of ticks that move the price, half-life 64"),
     // quote.rs: spread blow-outs, sides that stand still, repeated updates.
     feature("spread", "ln of spread over its level"),
@@ -129,7 +138,10 @@ pub const CATALOGUE: [Feature; FEATURES] = [
         "share of quotes whose larger side is another, weighted by its excess, half-life 32",
     ),
     feature("tilt_swing_32", "variance of bid_size − ask_size, half-life 32 quotes"),
-    feature("tilt_swing_128", "variance of bid_size − ask_size, half-life 128 quotes"),
+    feature(
+        "tilt_swing_128",
+        "variance of bid_size − ask_size, half-life 128 quotes",
+    ),
     feature("tilt_sum", "ln(1 + cumulative sum of |bid_size − ask_size| above 1)"),
     feature("size_moving_share", "share of quotes that change a size, half-life 32"),
     // pace.rs: stuffing, pauses, lost rows, wrong stamps, frozen prices.

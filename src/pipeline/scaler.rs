@@ -3,8 +3,8 @@
 //! An input is a signed surprise: −log₁₀ of the tail probability of the feature's distance from its median on that side,
 //! with the sign of the side, in units of two decades and clipped. It makes all instruments alike, so that weights serve
 //! instruments that they were not fitted to; and the gates of an LSTM, which are sensitive to the scale of their input,
-//! are never drowned by one wild value. Distances are divided by a robust scale and squashed by asinh before their tails
-//! are fitted. Knows no model.
+//! are never drowned by one wild value. Distances are divided by a robust scale and squashed (by their square root, far from the
+//! centre) before their tails are fitted. Knows no model.
 
 use serde::{Deserialize, Serialize};
 
@@ -76,8 +76,17 @@ impl FeatureTransform {
             && self.lower.is_valid()
     }
 
+    /// Gives the distance from the centre in scales, far ones by their square root.
     fn squash(&self, value: f32) -> f32 {
-        libm::asinhf((value - self.centre) / self.scale)
+        let distance = (value - self.centre) / self.scale;
+        distance / (1.0 + distance.abs()).sqrt()
+    }
+
+    /// The inverse of [`FeatureTransform::squash`].
+    fn unsquash(&self, squashed: f32) -> f32 {
+        let square = squashed * squashed;
+        let distance = 0.5 * (square + (square * square + 4.0 * square).sqrt());
+        self.centre + self.scale * distance.copysign(squashed)
     }
 
     fn apply(&self, value: f32) -> f32 {
@@ -97,7 +106,7 @@ impl FeatureTransform {
             below if below < 0.0 => -self.lower.value(surprise),
             _ => 0.0,
         };
-        libm::sinhf(squashed) * self.scale + self.centre
+        self.unsquash(squashed)
     }
 }
 

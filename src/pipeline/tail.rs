@@ -6,10 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Tail probability at which the body ends and the generalised Pareto tail begins.
-const TAIL_PROBABILITY: f64 = 0.02;
-/// Knots of the body, evenly spaced in surprise from 0 to −log₁₀ of [`TAIL_PROBABILITY`].
+/// Surprise at which the body ends and the generalised Pareto tail begins: a probability of 0.02.
+const TAIL_DECADES: f32 = 1.698_97;
+/// Knots of the body, evenly spaced in surprise from 0 to [`TAIL_DECADES`].
 const KNOTS: usize = 10;
+/// Decades of surprise from one knot to the next.
+const KNOT_STEP: f32 = TAIL_DECADES / (KNOTS - 1) as f32;
 /// Fewest values above the threshold that a tail is fitted to: fewer say nothing of its shape (a feature that was nearly
 /// constant).
 const EXCESSES_MIN: usize = 30;
@@ -42,7 +44,7 @@ impl TailBounds {
 #[serde(deny_unknown_fields)]
 pub struct Tail {
     /// Values with surprise `i` × step, ascending.
-    knots: Vec<f32>,
+    knots: [f32; KNOTS],
     /// Shape ξ of the generalised Pareto tail.
     shape: f32,
     /// Scale of the tail, in the statistic's unit; 0 when the sample says too little of a tail.
@@ -55,11 +57,9 @@ impl Tail {
     /// Fits body and tail to a sample; sorts it. An empty sample makes a tail that is hardly ever surprised.
     pub fn fit(sample: &mut [f32], bounds: TailBounds) -> Self {
         sample.sort_unstable_by(f32::total_cmp);
-        let knots: Vec<f32> = match sample.is_empty() {
-            true => vec![0.0; KNOTS],
-            false => (0..KNOTS)
-                .map(|knot| quantile(sample, knot_probability(knot)))
-                .collect(),
+        let knots: [f32; KNOTS] = match sample.is_empty() {
+            true => [0.0; KNOTS],
+            false => std::array::from_fn(|knot| quantile(sample, knot_probability(knot))),
         };
         let threshold = knots[KNOTS - 1];
         let excesses: Vec<f64> = sample
@@ -77,7 +77,7 @@ impl Tail {
         } else {
             0.0
         };
-        let rare = (-libm::log10(share)).max(-libm::log10(TAIL_PROBABILITY));
+        let rare = (-libm::log10(share)).max(f64::from(TAIL_DECADES));
         Tail {
             knots,
             shape: shape as f32,
@@ -88,8 +88,7 @@ impl Tail {
 
     /// Tells whether the numbers are such as [`Tail::fit`] makes, as an artifact must promise.
     pub fn is_valid(&self) -> bool {
-        self.knots.len() == KNOTS
-            && self.knots.iter().all(|knot| knot.is_finite())
+        self.knots.iter().all(|knot| knot.is_finite())
             && self.knots.is_sorted()
             && self.shape.is_finite()
             && self.shape >= 0.0
@@ -109,13 +108,13 @@ impl Tail {
     }
 
     fn body_surprise(&self, value: f32) -> f32 {
-        let above = self.knots.partition_point(|knot| *knot < value);
+        // Counted without branches: ten comparisons are cheaper than one mispredicted.
+        let above = self.knots.iter().map(|knot| usize::from(*knot < value)).sum::<usize>();
         if above == 0 {
             return 0.0;
         }
-        let step = knot_step() as f32;
         let Some(upper) = self.knots.get(above) else {
-            return -libm::log10(TAIL_PROBABILITY) as f32;
+            return TAIL_DECADES;
         };
         let lower = self.knots[above - 1];
         let share = if *upper > lower {
@@ -123,12 +122,12 @@ impl Tail {
         } else {
             1.0
         };
-        (((above - 1) as f32 + share) * step).min(-libm::log10(TAIL_PROBABILITY) as f32)
+        (((above - 1) as f32 + share) * KNOT_STEP).min(TAIL_DECADES)
     }
 
     /// Gives a value whose surprise this is: the inverse of [`Tail::surprise`] where that is strictly rising.
     pub fn value(&self, surprise: f32) -> f32 {
-        let at_threshold = -libm::log10(TAIL_PROBABILITY) as f32;
+        let at_threshold = TAIL_DECADES;
         if surprise > at_threshold {
             let excess = match self.scale == 0.0 {
                 true => NOISE_FLOOR,
@@ -136,7 +135,7 @@ impl Tail {
             };
             return self.knots[KNOTS - 1] + excess;
         }
-        let place = (surprise / knot_step() as f32).max(0.0);
+        let place = (surprise / KNOT_STEP).max(0.0);
         let lower = (place as usize).min(KNOTS - 2);
         let share = (place - lower as f32).min(1.0);
         self.knots[lower] + share * (self.knots[lower + 1] - self.knots[lower])
@@ -147,19 +146,15 @@ impl Tail {
             let body = self.body_surprise(self.knots[KNOTS - 1]);
             return body + (self.rare - body) * (excess / NOISE_FLOOR).min(1.0);
         }
-        let at_threshold = -libm::log10(TAIL_PROBABILITY) as f32;
+        let at_threshold = TAIL_DECADES;
         let decades = libm::log10f(1.0 + self.shape * excess / self.scale) / self.shape;
         (at_threshold + decades).min(SURPRISE_MAX)
     }
 }
 
-fn knot_step() -> f64 {
-    -libm::log10(TAIL_PROBABILITY) / (KNOTS - 1) as f64
-}
-
 /// Gives the probability of being above knot number `knot`.
 fn knot_probability(knot: usize) -> f64 {
-    libm::exp10(-(knot as f64) * knot_step())
+    libm::exp10(-(knot as f64) * f64::from(KNOT_STEP))
 }
 
 /// Gives the value that a share `above` of the ascending sample exceeds.

@@ -162,7 +162,11 @@ impl PriceState {
         columns.push(self.volatility.relative(reversal(moves.ask, last.ask)));
         columns.push(self.trade_volatility.relative(reversal(moves.trade, last.trade)));
         let (bid, ask) = (reversal(moves.bid, last.bid), reversal(moves.ask, last.ask));
-        let both = if bid * ask > 0.0 { bid.signum() * bid.abs().min(ask.abs()) } else { 0.0 };
+        let both = if bid * ask > 0.0 {
+            bid.signum() * bid.abs().min(ask.abs())
+        } else {
+            0.0
+        };
         columns.push(self.volatility.relative(both));
         columns.push(self.volatility.relative(round_trip(moves.reference, last.reference)));
         columns.push(self.trade_volatility.relative(round_trip(moves.trade, last.trade)));
