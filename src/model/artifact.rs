@@ -173,7 +173,7 @@ fn feature_names() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::calibration::{Calibration, RowErrors};
+    use crate::pipeline::calibration::{Arms, Calibration, RowErrors};
     use crate::pipeline::feature::FEATURES;
     use crate::pipeline::scaler::InputTransform;
 
@@ -184,7 +184,7 @@ mod tests {
             .iter()
             .map(|row| RowErrors::new(row, &[0.0; FEATURES], None))
             .collect();
-        let pooled = Arc::new(Calibration::fit(InputTransform::fit(&rows), &errors));
+        let pooled = Arc::new(Calibration::fit(InputTransform::fit(&rows), &errors, Arms::ALL));
         Artifact {
             version: ModelVersion(3),
             weights: Weights::seeded(spec, 5),

@@ -30,35 +30,76 @@ pub struct Calibration {
     pub transform: InputTransform,
     /// Tail of each feature's absolute decoder error on the newest row, in model input units.
     pub reconstruction: Vec<Tail>,
-    /// Tail of the mean of both arms' statistics.
-    pub fused: Tail,
+    /// Which arms speak.
+    pub arms: Arms,
+    /// What the mean of the errors' and the features' statistics means.
+    pub fused: ArmScale,
     /// What the judge's log-odds mean, where there is a judge.
-    pub judge: Option<JudgeScale>,
+    pub judge: Option<ArmScale>,
 }
 
-/// What a judge's log-odds mean on one instrument: its own level, and the tail of the whole group above it, since a
+/// Which arms a score is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arms {
+    /// The decoder's errors on the newest row.
+    pub reconstruction: bool,
+    /// The features themselves.
+    pub pointwise: bool,
+    /// The judge's log-odds, where the model has a judge.
+    pub judge: bool,
+}
+
+impl Arms {
+    /// Every arm.
+    pub const ALL: Arms = Arms {
+        reconstruction: true,
+        pointwise: true,
+        judge: true,
+    };
+}
+
+/// What an arm's statistic means on one instrument: its own level, and the tail of the whole group above it, since a
 /// single instrument's ticks say too little of one in 10,000.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct JudgeScale {
-    /// Taken off the log-odds.
+pub struct ArmScale {
+    /// Taken off the statistic.
     pub level: f32,
     /// Tail of what is left, pooled over the group.
     pub tail: Tail,
 }
 
-impl JudgeScale {
+impl ArmScale {
     /// Share of normal ticks above the quantile by which instruments are told apart.
     const LEVEL_PROBABILITY: f64 = 0.01;
     /// How much of that quantile is taken off: half-way between one level for all and one each (measured on nine feeds).
     const LEVEL_SHARE: f32 = 0.5;
 
-    /// Gives an instrument's level from log-odds of normal ticks, which it sorts.
-    pub fn level(log_odds: &mut [f32]) -> f32 {
-        log_odds.sort_unstable_by(f32::total_cmp);
-        let above = (log_odds.len() as f64 * Self::LEVEL_PROBABILITY) as usize;
-        let quantile = log_odds.len().checked_sub(above + 1).map(|place| log_odds[place]);
+    /// Gives an instrument's level from the statistic on normal ticks, which it sorts.
+    pub fn level(statistics: &mut [f32]) -> f32 {
+        statistics.sort_unstable_by(f32::total_cmp);
+        let above = (statistics.len() as f64 * Self::LEVEL_PROBABILITY) as usize;
+        let quantile = statistics.len().checked_sub(above + 1).map(|place| statistics[place]);
         Self::LEVEL_SHARE * quantile.unwrap_or(0.0)
+    }
+
+    /// Fits level and tail to one instrument alone, whose statistics it sorts.
+    pub fn fit(statistics: &mut [f32], bounds: TailBounds) -> Self {
+        let level = Self::level(statistics);
+        let mut above: Vec<f32> = statistics.iter().map(|statistic| statistic - level).collect();
+        ArmScale {
+            level,
+            tail: Tail::fit(&mut above, bounds),
+        }
+    }
+
+    fn surprise(&self, statistic: f32) -> f32 {
+        self.tail.surprise(statistic - self.level)
+    }
+
+    fn is_valid(&self) -> bool {
+        self.level.is_finite() && self.tail.is_valid()
     }
 }
 
@@ -174,22 +215,25 @@ impl Top {
 impl Calibration {
     /// Fits the tails to rows of one instrument that the weights were not fitted to, since on the others a model errs
     /// less than it will.
-    pub fn fit(transform: InputTransform, rows: &[RowErrors]) -> Self {
-        let reconstruction = tails(|feature| rows.iter().map(|row| row.errors[feature]).collect());
-        let fused = Tail::fit(&mut [], TailBounds::FUSED);
+    pub fn fit(transform: InputTransform, rows: &[RowErrors], arms: Arms) -> Self {
         let mut calibration = Calibration {
             transform,
-            reconstruction,
-            fused,
+            reconstruction: tails(|feature| rows.iter().map(|row| row.errors[feature]).collect()),
+            arms,
+            fused: ArmScale::fit(&mut [], TailBounds::FUSED),
             judge: None,
         };
-        let statistic = |row| {
-            let (reconstruction, pointwise) = calibration.tops(row);
-            statistic(&reconstruction, &pointwise)
-        };
-        let mut statistics: Vec<f32> = rows.iter().map(statistic).collect();
-        calibration.fused = Tail::fit(&mut statistics, TailBounds::FUSED);
+        calibration.fused = ArmScale::fit(&mut calibration.statistics(rows), TailBounds::FUSED);
         calibration
+    }
+
+    /// Gives the mean of the errors' and the features' statistics on every row, as far as they speak.
+    pub fn statistics(&self, rows: &[RowErrors]) -> Vec<f32> {
+        let statistic = |row| {
+            let (reconstruction, pointwise) = self.tops(row);
+            self.statistic(&reconstruction, &pointwise)
+        };
+        rows.iter().map(statistic).collect()
     }
 
     fn is_valid(&self) -> bool {
@@ -197,19 +241,17 @@ impl Calibration {
         self.transform.is_valid()
             && are_valid(&self.reconstruction)
             && self.fused.is_valid()
-            && self
-                .judge
-                .as_ref()
-                .is_none_or(|judge| judge.level.is_finite() && judge.tail.is_valid())
+            && self.judge.as_ref().is_none_or(ArmScale::is_valid)
     }
 
     /// Gives the surprise of one row.
     pub fn surprise(&self, row: &RowErrors) -> Surprise {
         let (reconstruction, pointwise) = self.tops(row);
-        let plain = self.fused.surprise(statistic(&reconstruction, &pointwise));
-        let judged = self.judge.as_ref().zip(row.judge);
-        let (score, is_judged) = match judged.map(|(scale, log_odds)| scale.tail.surprise(log_odds - scale.level)) {
-            Some(judged) if judged >= plain - HANDICAP_DECADES => (judged, true),
+        let plain = self.fused.surprise(self.statistic(&reconstruction, &pointwise));
+        let judged = self.judge.as_ref().zip(row.judge).filter(|_| self.arms.judge);
+        let is_alone = !self.arms.reconstruction && !self.arms.pointwise;
+        let (score, is_judged) = match judged.map(|(scale, log_odds)| scale.surprise(log_odds)) {
+            Some(judged) if is_alone || judged >= plain - HANDICAP_DECADES => (judged, true),
             Some(_) => (plain - HANDICAP_DECADES, false),
             None => (plain, false),
         };
@@ -218,6 +260,16 @@ impl Calibration {
             is_judged,
             reconstruction,
             pointwise,
+        }
+    }
+
+    /// Averaging beat either arm alone (event average precision on nine feeds, same fit: 0.72 against 0.70 and 0.68) and
+    /// weights that lean to the larger of both (0.77 against 0.75 and 0.74).
+    fn statistic(&self, reconstruction: &Top, pointwise: &Top) -> f32 {
+        match (self.arms.reconstruction, self.arms.pointwise) {
+            (true, false) => reconstruction.mean(),
+            (false, true) => pointwise.mean(),
+            (true, true) | (false, false) => 0.5 * (reconstruction.mean() + pointwise.mean()),
         }
     }
 
@@ -235,12 +287,6 @@ fn tails(column: impl Fn(usize) -> Vec<f32>) -> Vec<Tail> {
     (0..FEATURES)
         .map(|feature| Tail::fit(&mut column(feature), TailBounds::FEATURE))
         .collect()
-}
-
-/// Averaging beat either arm alone (event average precision on nine feeds, same fit: 0.72 against 0.70 and 0.68) and
-/// weights that lean to the larger of both (0.77 against 0.75 and 0.74).
-fn statistic(reconstruction: &Top, pointwise: &Top) -> f32 {
-    0.5 * (reconstruction.mean() + pointwise.mean())
 }
 
 #[cfg(test)]
@@ -262,7 +308,7 @@ mod tests {
 
     fn fitted(n: usize) -> Calibration {
         let rows = rows(n);
-        Calibration::fit(InputTransform::fit(&[]), &rows)
+        Calibration::fit(InputTransform::fit(&[]), &rows, Arms::ALL)
     }
 
     #[test]

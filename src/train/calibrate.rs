@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::dataset::{Chunk, WARM_UP_ROWS};
-use crate::pipeline::calibration::{Calibration, JudgeScale, RowErrors};
+use crate::pipeline::calibration::{ArmScale, Arms, Calibration, RowErrors};
 use crate::pipeline::feature::{FEATURES, FeatureRow};
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
@@ -104,47 +104,59 @@ pub fn calibrate(
     chunks: &[Chunk],
     transforms: &[InputTransform],
     pooled_transform: InputTransform,
+    arms: Arms,
     held_back: impl Fn(&Chunk) -> Range<usize>,
 ) -> (Vec<Arc<Calibration>>, Arc<Calibration>) {
-    let (mut own, mut pooled_rows, mut judged) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut own, mut pooled_rows) = (Vec::new(), Vec::new());
+    let (mut statistics, mut judged) = (Vec::new(), Vec::new());
     for (chunk, transform) in chunks.iter().zip(transforms) {
         let rows = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).rows;
         pooled_rows.extend(thinned(&rows));
+        let calibration = Calibration::fit(transform.clone(), &rows, arms);
+        statistics.push(calibration.statistics(&rows));
         judged.push(rows.iter().filter_map(|row| row.judge).collect::<Vec<f32>>());
-        own.push(Calibration::fit(transform.clone(), &rows));
+        own.push(calibration);
     }
-    let mut pooled = Calibration::fit(pooled_transform, &pooled_rows);
-    if let Some((levels, of_pooled, tail)) = judge_scales(&mut judged) {
-        for (calibration, level) in own.iter_mut().zip(levels) {
-            let tail = tail.clone();
-            calibration.judge = Some(JudgeScale { level, tail });
-        }
-        pooled.judge = Some(JudgeScale { level: of_pooled, tail });
+    let mut pooled = Calibration::fit(pooled_transform, &pooled_rows, arms);
+    if let Some((scales, of_unknown)) = arm_scales(&mut statistics, TailBounds::FUSED) {
+        own.iter_mut().zip(scales).for_each(|(own, scale)| own.fused = scale);
+        pooled.fused = of_unknown;
+    }
+    if let Some((scales, of_unknown)) = arm_scales(&mut judged, TailBounds::JUDGE) {
+        own.iter_mut()
+            .zip(scales)
+            .for_each(|(own, scale)| own.judge = Some(scale));
+        pooled.judge = Some(of_unknown);
     }
     (own.into_iter().map(Arc::new).collect(), Arc::new(pooled))
 }
 
-/// Gives the level of every instrument, that of one nobody knows, and the tail of the group, from log-odds of normal ticks;
-/// nothing without a judge.
-fn judge_scales(judged: &mut [Vec<f32>]) -> Option<(Vec<f32>, f32, Tail)> {
-    let levels: Vec<f32> = judged.iter_mut().map(|log_odds| JudgeScale::level(log_odds)).collect();
-    let above = judged.iter().zip(&levels).flat_map(|(log_odds, level)| {
-        let above = log_odds.iter().map(move |log_odds| log_odds - level);
-        above.step_by(log_odds.len().div_ceil(POOLED_LOG_ODDS).max(1))
+/// Gives the scale of every instrument, its own level and the tail of the group, and that of an instrument nobody knows, from
+/// an arm's statistics on normal ticks, which it sorts; nothing where the arm has said nothing.
+fn arm_scales(statistics: &mut [Vec<f32>], bounds: TailBounds) -> Option<(Vec<ArmScale>, ArmScale)> {
+    let levels: Vec<f32> = statistics.iter_mut().map(|own| ArmScale::level(own)).collect();
+    let above = statistics.iter().zip(&levels).flat_map(|(own, level)| {
+        let above = own.iter().map(move |statistic| statistic - level);
+        above.step_by(own.len().div_ceil(POOLED_STATISTICS).max(1))
     });
     let mut above: Vec<f32> = above.collect();
     if above.is_empty() {
         return None;
     }
+    let tail = Tail::fit(&mut above, bounds);
     let mut sorted = levels.clone();
     sorted.sort_unstable_by(f32::total_cmp);
     // An instrument that nobody knows is taken for one of the noisier ones: fewer false alarms rather than more.
     let of_unknown = sorted[(sorted.len() * 3 / 4).min(sorted.len() - 1)];
-    Some((levels, of_unknown, Tail::fit(&mut above, TailBounds::JUDGE)))
+    let scale = |level: f32| ArmScale {
+        level,
+        tail: tail.clone(),
+    };
+    Some((levels.into_iter().map(scale).collect(), scale(of_unknown)))
 }
 
-/// Log-odds of one instrument that go into the group's tail.
-const POOLED_LOG_ODDS: usize = 20_000;
+/// Ticks of one instrument that go into the group's tail.
+const POOLED_STATISTICS: usize = 20_000;
 
 /// Takes every so manieth row, so that about [`POOLED_ROWS`] are left.
 fn thinned<T: Copy>(rows: &[T]) -> impl Iterator<Item = T> {

@@ -17,7 +17,7 @@ use crate::model::artifact::{Artifact, Provenance};
 use crate::model::kernel::scorer::KernelScorer;
 use crate::model::spec::{ContextKind, JudgeSpec, ModelSpec};
 use crate::model::weights::Weights;
-use crate::pipeline::calibration::Calibrations;
+use crate::pipeline::calibration::{Arms, Calibrations};
 use crate::pipeline::feature::FEATURES;
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::score::ModelVersion;
@@ -35,6 +35,8 @@ pub struct TrainingConfig {
     pub ticks_per_instrument_min: usize,
     /// Share of the newest ticks that are not fitted to and from which thresholds come (0–1, both excluded).
     pub held_back_share: f64,
+    /// Which arms a model's scores are made of.
+    pub arms: Arms,
     /// The fit of a model without a judge.
     pub fit: FitConfig,
     /// The fit of a model with a judge.
@@ -220,7 +222,7 @@ fn calibrations(
 ) -> Arc<Calibrations> {
     let held_back = |chunk: &Chunk| Split::new(chunk.rows.len(), config.held_back_share).held_back;
     let scorer = KernelScorer::new(weights);
-    let (own, pooled) = calibrate(&scorer, chunks, transforms, pooled_transform, held_back);
+    let (own, pooled) = calibrate(&scorer, chunks, transforms, pooled_transform, config.arms, held_back);
     let names = chunks.iter().map(|chunk| chunk.instrument.to_string());
     Arc::new(Calibrations {
         pooled,

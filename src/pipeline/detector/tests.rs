@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pipeline::alert::AlertState;
-use crate::pipeline::calibration::{Calibration, Calibrations, RowErrors};
+use crate::pipeline::calibration::{Arms, Calibration, Calibrations, RowErrors};
 use crate::pipeline::decode::{Format, JsonFields, TimeUnit};
 use crate::pipeline::feature::FEATURES;
 use crate::pipeline::position::{Offset, Partition, TopicIndex};
@@ -34,7 +34,7 @@ fn model(version: u32) -> Model {
         .iter()
         .map(|raw| RowErrors::new(&transform.apply(raw), &[0.0; FEATURES], None))
         .collect();
-    let pooled = Arc::new(Calibration::fit(transform, &rows));
+    let pooled = Arc::new(Calibration::fit(transform, &rows, Arms::ALL));
     let instruments = [("A".to_string(), Arc::clone(&pooled))].into();
     Model {
         version: ModelVersion(version),
