@@ -3,9 +3,12 @@
 //! Promises `nn.Linear` and ReLU as candle's own operations give them, within rounding. As separate operations they read and
 //! write every number several times, and candle computes the gradient of inputs that nobody trains.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Storage, Tensor, bail};
 
-/// Bias, ReLU and the gradients of the layer whose product is given.
+use super::kernel::product::product;
+use super::kernel::simd::{Path, Scalars};
+
+/// One layer.
 struct DenseOp {
     rectified: bool,
     /// Whether anybody wants the gradient of the inputs.
@@ -23,13 +26,12 @@ pub fn dense(inputs: &Tensor, weight: &Tensor, bias: &Tensor, rectified: bool) -
     let mut dims = inputs.dims().to_vec();
     let (outputs, width) = weight.dims2()?;
     let rows = inputs.contiguous()?.reshape(((), width))?;
-    let product = rows.detach().matmul(&weight.detach().t()?)?;
     let parameters = Tensor::cat(&[weight, &bias.unsqueeze(1)?], 1)?;
     let operation = DenseOp {
         rectified,
         wants_inputs: inputs.track_op(),
     };
-    let out = product.apply_op3(&rows, &parameters, operation)?;
+    let out = rows.apply_op2(&parameters, operation)?;
     if let Some(last) = dims.last_mut() {
         *last = outputs;
     }
@@ -41,67 +43,110 @@ fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let numbers = storage.as_slice::<f32>()?;
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&numbers[start..end]),
-        None => candle_core::bail!("dense layer: expected contiguous tensors"),
+        None => bail!("dense layer: expected contiguous tensors"),
     }
 }
 
-impl CustomOp3 for DenseOp {
+/// Reads a tensor's numbers where they lie.
+fn read<R>(tensor: &Tensor, with: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(with(numbers(storage, layout)?)),
+        _ => bail!("dense layer: expected tensors on the CPU"),
+    }
+}
+
+/// Rows whose gradients are summed before they are added to the others: what fits the cache.
+const CHUNK_ROWS: usize = 256;
+
+/// Gives the gradients of weight and bias, `(O, I + 1)`, from those of the sums, `(N, O)`, and the inputs, `(N, I)`.
+fn of_parameters(of_sums: &[f32], inputs: &[f32], outputs: usize, width: usize) -> Vec<f32> {
+    let mut found = vec![0.0; outputs * (width + 1)];
+    let chunks = of_sums.chunks(CHUNK_ROWS * outputs);
+    for (of_sums, inputs) in chunks.zip(inputs.chunks(CHUNK_ROWS * width)) {
+        let scalars = Scalars {
+            data: of_sums,
+            row: 1,
+            step: outputs,
+        };
+        let rows = of_sums.len() / outputs;
+        let part = product(outputs, rows, None, scalars, inputs, Path::best());
+        for (found, part) in found.chunks_exact_mut(width + 1).zip(part.chunks_exact(width)) {
+            found.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+        for of_sums in of_sums.chunks_exact(outputs) {
+            let bias = found.iter_mut().skip(width).step_by(width + 1);
+            bias.zip(of_sums).for_each(|(sum, part)| *sum += part);
+        }
+    }
+    found
+}
+
+/// Cuts `[weight | bias]`, `(O, I + 1)`, in two.
+fn cut(parameters: &[f32], width: usize) -> (Vec<f32>, Vec<f32>) {
+    let rows = parameters.chunks_exact(width + 1);
+    let weight = rows.clone().flat_map(|row| &row[..width]).copied().collect();
+    (weight, rows.map(|row| row[width]).collect())
+}
+
+impl CustomOp2 for DenseOp {
     fn name(&self) -> &'static str {
         "dense-layer"
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        _inputs: &CpuStorage,
-        _inputs_layout: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (product, parameters) = (numbers(s1, l1)?, numbers(s3, l3)?);
-        let (_, outputs) = l1.shape().dims2()?;
-        let (_, columns) = l3.shape().dims2()?;
-        let bias: Vec<f32> = parameters.chunks_exact(columns).map(|row| row[columns - 1]).collect();
-        let floor = if self.rectified { 0.0 } else { f32::NEG_INFINITY };
-        let mut out = Vec::with_capacity(product.len());
-        for row in product.chunks_exact(outputs) {
-            out.extend(row.iter().zip(&bias).map(|(number, bias)| (number + bias).max(floor)));
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, width) = l1.shape().dims2()?;
+        let (outputs, _) = l2.shape().dims2()?;
+        let (weight, bias) = cut(numbers(s2, l2)?, width);
+        let transposed: Vec<f32> = (0..width)
+            .flat_map(|column| weight.iter().skip(column).step_by(width))
+            .copied()
+            .collect();
+        let scalars = Scalars {
+            data: numbers(s1, l1)?,
+            row: width,
+            step: 1,
+        };
+        let mut out = product(rows, width, Some(&bias), scalars, &transposed, Path::best());
+        if self.rectified {
+            out.iter_mut().for_each(|number| *number = number.max(0.0));
         }
-        Ok((CpuStorage::F32(out), l1.shape().clone()))
+        Ok((CpuStorage::F32(out), Shape::from((rows, outputs))))
     }
 
     fn bwd(
         &self,
-        _product: &Tensor,
         inputs: &Tensor,
         parameters: &Tensor,
         out: &Tensor,
         grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (_, outputs) = grad.dims2()?;
-        let mut of_product: Vec<f32> = grad.flatten_all()?.to_vec1()?;
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (rows, outputs) = grad.dims2()?;
+        let width = inputs.dim(1)?;
+        let mut of_sums: Vec<f32> = grad.flatten_all()?.to_vec1()?;
         if self.rectified {
-            let (storage, layout) = out.storage_and_layout();
-            let candle_core::Storage::Cpu(storage) = &*storage else {
-                candle_core::bail!("dense layer: expected tensors on the CPU")
-            };
-            for (gradient, out) in of_product.iter_mut().zip(numbers(storage, layout)?) {
-                *gradient = if *out > 0.0 { *gradient } else { 0.0 };
-            }
+            read(out, |out| {
+                for (gradient, out) in of_sums.iter_mut().zip(out) {
+                    *gradient = if *out > 0.0 { *gradient } else { 0.0 };
+                }
+            })?;
         }
-        let mut of_bias = vec![0.0; outputs];
-        for row in of_product.chunks_exact(outputs) {
-            of_bias.iter_mut().zip(row).for_each(|(sum, number)| *sum += number);
-        }
-        let of_product = Tensor::from_vec(of_product, grad.shape(), grad.device())?;
-        let of_bias = Tensor::from_vec(of_bias, (outputs, 1), grad.device())?;
-        let of_weight = of_product.t()?.matmul(inputs)?;
+        let found = read(inputs, |inputs| of_parameters(&of_sums, inputs, outputs, width))?;
         let of_inputs = match self.wants_inputs {
-            true => Some(of_product.matmul(&parameters.narrow(1, 0, inputs.dim(1)?)?)?),
             false => None,
+            true => {
+                let (weight, _) = read(parameters, |parameters| cut(parameters, width))?;
+                let scalars = Scalars {
+                    data: &of_sums,
+                    row: outputs,
+                    step: 1,
+                };
+                let found = product(rows, outputs, None, scalars, &weight, Path::best());
+                Some(Tensor::from_vec(found, inputs.shape(), grad.device())?)
+            }
         };
-        Ok((None, of_inputs, Some(Tensor::cat(&[&of_weight, &of_bias], 1)?)))
+        let found = Tensor::from_vec(found, parameters.shape(), grad.device())?;
+        Ok((of_inputs, Some(found)))
     }
 }
 

@@ -12,6 +12,7 @@ pub mod heads;
 pub mod network;
 pub mod packed;
 mod pow2;
+pub mod product;
 pub mod scorer;
 pub mod scratch;
 pub mod sequence;
