@@ -18,6 +18,7 @@ use crate::kafka::client::BrokerError;
 use crate::kafka::history::{count_back, read_back};
 use crate::metrics::Metrics;
 use crate::model::artifact::Artifact;
+use crate::model::base;
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::score::ModelVersion;
 use crate::pipeline::tick::{InstrumentTicks, Tick};
@@ -25,7 +26,7 @@ use crate::pipeline::time::ArrivalTime;
 use crate::status::{Status, TrainingPhase};
 use crate::store::{ModelStore, StoreError};
 use crate::train::gate::{self, Verdict};
-use crate::train::trainer::{TrainError, train};
+use crate::train::trainer::{TrainError, settle, train};
 use crate::worker::Command;
 
 /// Niceness of the thread: the workers' ticks come first.
@@ -78,6 +79,8 @@ pub struct Learner {
     context: LearnerContext,
     stop: Receiver<Infallible>,
     champion: Option<Artifact>,
+    /// What scores until there is a model of one's own.
+    base: Option<Artifact>,
     /// Newest version of the store that has been looked at.
     followed: Option<ModelVersion>,
     /// When a model was last trained here or taken from the store.
@@ -98,6 +101,10 @@ impl Learner {
         champion: Option<Artifact>,
         workers_wait: bool,
     ) -> Self {
+        let base = context.config.model.base.load().unwrap_or_else(|error| {
+            tracing::error!(%error, "base model");
+            None
+        });
         let followed = context
             .store
             .versions()
@@ -108,6 +115,7 @@ impl Learner {
             context,
             stop,
             champion,
+            base,
             followed,
             trained_at: None,
             retry_at: now,
@@ -126,6 +134,8 @@ impl Learner {
         }
         if let Some(champion) = self.champion.take() {
             self.hand_out(champion);
+        } else if !self.workers_wait {
+            self.fall_back();
         }
         let interval = Duration::from_secs(self.context.config.retrain.watch_interval_secs);
         // The first look comes soon, so that a first model is not awaited longer than it takes.
@@ -197,13 +207,29 @@ impl Learner {
         self.champion = Some(artifact);
     }
 
+    /// Tells whether a model that was fitted or at least calibrated to this deployment's ticks is at work.
+    fn has_own_model(&self) -> bool {
+        let champion = self.champion.as_ref();
+        champion.is_some_and(|champion| champion.version != base::VERSION)
+    }
+
+    /// Puts the base model to work where there is none.
+    fn fall_back(&mut self) {
+        if self.champion.is_none()
+            && let Some(base) = self.base.clone()
+        {
+            tracing::info!("the base model scores until one has been calibrated here");
+            self.hand_out(base);
+        }
+    }
+
     fn is_due(&self) -> bool {
         let retrain = &self.context.config.retrain;
         let elected = self.context.status.workers().iter().any(|worker| worker.elected);
         let interval = Duration::from_secs(retrain.interval_secs);
         // The age of a model that was there at the start is unknown to this process's clock, so count from the start.
         let since = self.trained_at.unwrap_or(self.started_at);
-        let is_time = self.champion.is_none() || since.elapsed() >= interval;
+        let is_time = !self.has_own_model() || since.elapsed() >= interval;
         retrain.enabled && elected && is_time && Instant::now() >= self.retry_at
     }
 
@@ -221,7 +247,7 @@ impl Learner {
         let result = self.train_and_gate();
         *self.context.status.training() = Default::default();
         self.context.metrics.training_progress_ratio.set(0.0);
-        if self.champion.is_some() {
+        if self.has_own_model() {
             // Refused or failed, the next try waits for its interval; before a first model it comes with more ticks.
             self.trained_at = Some(Instant::now());
         }
@@ -254,7 +280,7 @@ impl Learner {
 
     /// Tells whether there are enough records for a training to be worth a try.
     fn enough_records(&mut self) -> Result<bool, LearnError> {
-        if self.champion.is_some() {
+        if self.has_own_model() {
             return Ok(true);
         }
         let config = &self.context.config;
@@ -288,6 +314,11 @@ impl Learner {
             self.report(TrainingPhase::Fitting, progress.share);
             self.continue_unless_stopped()
         };
+        if let (false, Some(base)) = (self.has_own_model(), &self.base) {
+            let settled = settle(base, &ticks, &config.training, version, &trained_at)?;
+            self.context.store.save(&settled)?;
+            return Ok((settled, "base model, calibrated to the instruments here".into()));
+        }
         let challenger = train(
             &ticks,
             &config.model,
@@ -381,7 +412,10 @@ impl Learner {
             return;
         }
         self.workers_wait = false;
-        tracing::info!(reason, "guards run without a model");
+        self.fall_back();
+        if self.champion.is_none() {
+            tracing::info!(reason, "guards run without a model");
+        }
         for worker in &self.context.workers {
             let _ = worker.send(Command::StopWaiting);
         }

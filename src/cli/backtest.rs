@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::{CannotWrite, ConfigArguments, Exit, terminal};
-use crate::offline::backtest::{Outcome, fit_folder, score_folder, write_alerts, write_scores};
+use crate::config::Config;
+use crate::model::base::Base;
+use crate::offline::backtest::{Outcome, fit_folder, score_folder, write_alerts, write_scores, zero_shot};
 use crate::offline::evaluation;
 use crate::store;
 
@@ -30,6 +32,13 @@ pub struct Arguments {
     /// Use this model instead of fitting one.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// Score every instrument with weights fitted to the others, in so many rounds: how well a model does on what it has
+    /// never seen.
+    #[arg(long, value_name = "ROUNDS", conflicts_with = "model", value_parser = clap::value_parser!(u8).range(2..))]
+    zero_shot: Option<u8>,
+    /// What the fit starts from, in place of model.base: the embedded model, or none.
+    #[arg(long, value_name = "BASE", value_parser = ["embedded", "none"])]
+    base: Option<String>,
     /// Seed of the fit, in place of training.seed.
     #[arg(long)]
     seed: Option<u64>,
@@ -43,27 +52,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if let Some(seed) = arguments.seed {
         config.training.seed = seed;
     }
+    if let Some(base) = &arguments.base {
+        config.model.base = if base == "none" { Base::None } else { Base::Embedded };
+    }
     // Labels are only read here, before the fit, so that a wrong file is known at once; nothing of them reaches the fit.
     let labels = arguments.labels.as_deref().map(evaluation::read_labels).transpose()?;
     let started = Instant::now();
-    let artifact = match &arguments.model {
-        Some(path) => store::load(path)?,
-        None => {
-            let bar = terminal::bar("fitting");
-            let artifact = fit_folder(&arguments.train, &config, &mut terminal::fit_progress(&bar))?;
-            bar.finish_and_clear();
-            artifact
-        }
-    };
-    let fitted = started.elapsed();
-    let outcome = score_folder(&arguments.train, &arguments.test, &artifact, &config)?;
-    let ticks: usize = outcome.scores.iter().map(|instrument| instrument.scores.len()).sum();
-    eprintln!(
-        "fitted in {:.1} s; scored {ticks} ticks in {:.1} s; {} alerts opened",
-        fitted.as_secs_f64(),
-        (started.elapsed() - fitted).as_secs_f64(),
-        outcome.opened.len()
-    );
+    let outcome = score(arguments, &config, started)?;
     write(arguments, &outcome)?;
     if let Some(labels) = labels {
         let figures = evaluation::evaluate(&outcome.scores, &labels)?;
@@ -79,6 +74,32 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+fn score(arguments: &Arguments, config: &Config, started: Instant) -> anyhow::Result<Outcome> {
+    let bar = terminal::bar("fitting");
+    let mut progress = terminal::fit_progress(&bar);
+    let (train, test) = (&arguments.train, &arguments.test);
+    if let Some(rounds) = arguments.zero_shot {
+        let outcome = zero_shot(train, test, rounds.into(), config, &mut progress)?;
+        bar.finish_and_clear();
+        return Ok(outcome);
+    }
+    let artifact = match &arguments.model {
+        Some(path) => store::load(path)?,
+        None => fit_folder(train, config, &mut progress)?,
+    };
+    bar.finish_and_clear();
+    let fitted = started.elapsed();
+    let outcome = score_folder(train, test, &artifact, config)?;
+    let ticks: usize = outcome.scores.iter().map(|instrument| instrument.scores.len()).sum();
+    eprintln!(
+        "fitted in {:.1} s; scored {ticks} ticks in {:.1} s; {} alerts opened",
+        fitted.as_secs_f64(),
+        (started.elapsed() - fitted).as_secs_f64(),
+        outcome.opened.len()
+    );
+    Ok(outcome)
 }
 
 fn write(arguments: &Arguments, outcome: &Outcome) -> Result<(), CannotWrite> {

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use super::{ConfigArguments, Exit, terminal};
-use crate::offline::backtest::fit_folder;
+use crate::model::base::Base;
+use crate::offline::backtest::{fit_ticks, read_folder};
+use crate::offline::market::{MarketConfig, generate};
+use crate::pipeline::time::EventTime;
 use crate::store;
+use crate::train::trainer::to_base;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -13,15 +17,34 @@ pub struct Arguments {
     /// Folder with <instrument>.csv or .csv.gz.
     #[arg(long, value_name = "DIR")]
     ticks: PathBuf,
+    /// Make a base model: from scratch, on the synthetic market too, without anything of single instruments.
+    #[arg(long)]
+    base: bool,
     /// Where to write the model (safetensors).
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }
 
+/// The synthetic market that a base model learns from beside real ticks: as many ticks as a few real feeds.
+fn synthetic() -> MarketConfig {
+    MarketConfig {
+        instruments: 4,
+        ticks: 60_000,
+        seed: 1,
+        start: EventTime(1_704_205_800_000_000_000),
+    }
+}
+
 pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let config = arguments.config.load()?;
+    let mut config = arguments.config.load()?;
+    let mut ticks = read_folder(&arguments.ticks, &config)?;
+    if arguments.base {
+        config.model.base = Base::None;
+        ticks.extend(generate(&synthetic()));
+    }
     let bar = terminal::bar("training");
-    let artifact = fit_folder(&arguments.ticks, &config, &mut terminal::fit_progress(&bar))?;
+    let artifact = fit_ticks(&ticks, &config, &mut terminal::fit_progress(&bar))?;
+    let artifact = if arguments.base { to_base(artifact) } else { artifact };
     bar.finish_and_clear();
     store::save(&artifact, &arguments.output)?;
     let provenance = &artifact.provenance;

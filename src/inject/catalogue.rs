@@ -2,6 +2,8 @@
 //!
 //! Promises one word per fault, the same in code, files and reports. Does not know how a fault is done to ticks.
 
+use serde::{Deserialize, Serialize};
+
 /// A kind of fault that can be injected; strengths are what [`Label::magnitude`](super::Label::magnitude) then holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
@@ -52,7 +54,8 @@ pub enum Fault {
 }
 
 /// What a fault breaks: the unit in which faults are left out to see how the unknown is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Family {
     /// A few rows stand apart.
     Displacement,
@@ -171,6 +174,13 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
+    /// Makes the default catalogue without some families.
+    pub fn without(families: &[Family]) -> Self {
+        let mut catalogue = Self::default();
+        catalogue.faults.retain(|fault| !families.contains(&fault.family()));
+        catalogue
+    }
+
     /// Makes a catalogue of these faults alone, sown as densely as by default.
     pub fn only(faults: &[Fault]) -> Self {
         Self {
@@ -214,6 +224,8 @@ mod tests {
     #[test]
     fn default_catalogue_holds_every_fault() {
         assert_eq!(Catalogue::default().faults, Fault::ALL);
+        let without = Catalogue::without(&[Family::Spread, Family::Order]);
+        assert_eq!(without.faults.len(), Fault::ALL.len() - 3);
         assert_eq!(Catalogue::only(&[Fault::LevelShift]).faults, [Fault::LevelShift]);
     }
 }

@@ -5,6 +5,7 @@
 //! and which the reference can use for its layers ([`fused`]). Imports `pipeline` alone.
 
 pub mod artifact;
+pub mod base;
 pub mod dense;
 pub mod exchange;
 pub mod fused;

@@ -11,6 +11,7 @@ use super::evaluation::{InstrumentAlerts, InstrumentScores};
 use super::tick_files::{self, TickFile, TickFileError};
 use crate::config::Config;
 use crate::model::artifact::Artifact;
+use crate::model::base::Base;
 use crate::pipeline::alert::{Alert, AlertState};
 use crate::pipeline::decode::{DecodeConfig, Format};
 use crate::pipeline::detector::{DetectorConfig, Effect, LimitConfig};
@@ -18,7 +19,7 @@ use crate::pipeline::score::ModelVersion;
 use crate::pipeline::tick::InstrumentTicks;
 use crate::pipeline::time::ArrivalTime;
 use crate::train::fit::FitProgress;
-use crate::train::trainer::{TrainError, train};
+use crate::train::trainer::{TrainError, settle, to_base, train};
 
 /// Why there is no result.
 #[derive(Debug, Error)]
@@ -34,7 +35,8 @@ pub enum BacktestError {
     Config(String),
 }
 
-/// What scoring one folder gives, one entry per instrument in the order of names.
+/// What scoring one folder gives, one entry per instrument.
+#[derive(Default)]
 pub struct Outcome {
     /// One score per line of each test file: −log₁₀ of the tick's p-value.
     pub scores: Vec<InstrumentScores>,
@@ -64,7 +66,18 @@ pub fn fit_folder(
     config: &Config,
     progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
 ) -> Result<Artifact, BacktestError> {
-    let ticks = read_folder(folder, config)?;
+    fit_ticks(&read_folder(folder, config)?, config, progress)
+}
+
+/// Fits a model to recorded ticks.
+///
+/// # Errors
+/// [`BacktestError`].
+pub fn fit_ticks(
+    ticks: &[InstrumentTicks],
+    config: &Config,
+    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+) -> Result<Artifact, BacktestError> {
     // The files are the past up to now; provenance says when the newest tick was made, so that a repeated run gives the
     // same bytes.
     let newest = ticks
@@ -75,7 +88,7 @@ pub fn fit_folder(
     let trained_at = jiff::Timestamp::from_nanosecond(i128::from(newest.unwrap_or(0)))
         .map_or_else(|_| String::new(), |stamp| stamp.to_string());
     Ok(train(
-        &ticks,
+        ticks,
         &config.model,
         &config.training,
         ModelVersion(1),
@@ -92,12 +105,53 @@ pub fn fit_folder(
 pub fn score_folder(train: &Path, test: &Path, artifact: &Artifact, config: &Config) -> Result<Outcome, BacktestError> {
     let past = tick_files::list(&[PathBuf::from(train)])?;
     let files = tick_files::list(&[PathBuf::from(test)])?;
-    let mut outcome = Outcome {
-        scores: Vec::new(),
-        alerts: Vec::new(),
-        opened: Vec::new(),
-    };
-    for file in &files {
+    let mut outcome = Outcome::default();
+    score_files(&past, &files, artifact, config, &mut outcome)?;
+    Ok(outcome)
+}
+
+/// Scores every instrument with weights that were fitted without it: in so many rounds, weights are fitted to the others from
+/// scratch, and scaling and tails alone to the round's own ticks.
+///
+/// # Errors
+/// [`BacktestError`].
+pub fn zero_shot(
+    train: &Path,
+    test: &Path,
+    rounds: usize,
+    config: &Config,
+    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+) -> Result<Outcome, BacktestError> {
+    let mut config = config.clone();
+    config.model.base = Base::None;
+    let ticks = read_folder(train, &config)?;
+    let past = tick_files::list(&[PathBuf::from(train)])?;
+    let files = tick_files::list(&[PathBuf::from(test)])?;
+    let mut outcome = Outcome::default();
+    for round in 0..rounds {
+        let is_of_round = |index: usize| index % rounds == round;
+        let of_round = |is: bool| -> Vec<InstrumentTicks> {
+            let some = ticks.iter().enumerate().filter(|(index, _)| is_of_round(*index) == is);
+            some.map(|(_, ticks)| ticks.clone()).collect()
+        };
+        let fitted = to_base(fit_ticks(&of_round(false), &config, progress)?);
+        let settled = settle(&fitted, &of_round(true), &config.training, ModelVersion(1), "")?;
+        let names: Vec<&str> = settled.calibrations.instruments.keys().map(String::as_str).collect();
+        let of_round = files.iter().filter(|file| names.contains(&file.instrument.as_str()));
+        let of_round: Vec<TickFile> = of_round.cloned().collect();
+        score_files(&past, &of_round, &settled, &config, &mut outcome)?;
+    }
+    Ok(outcome)
+}
+
+fn score_files(
+    past: &[TickFile],
+    files: &[TickFile],
+    artifact: &Artifact,
+    config: &Config,
+    outcome: &mut Outcome,
+) -> Result<(), BacktestError> {
+    for file in files {
         let mut driver = Driver::new(detector_config(config)).map_err(BacktestError::Config)?;
         driver.swap(artifact.model());
         let before = match past.iter().find(|past| past.instrument == file.instrument) {
@@ -127,7 +181,7 @@ pub fn score_folder(train: &Path, test: &Path, artifact: &Artifact, config: &Con
             scores,
         });
     }
-    Ok(outcome)
+    Ok(())
 }
 
 /// Every tick is scored, whatever the stride of the daemon; lines are CSV.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::event_loss::event_loss;
 use super::exposure::{SEQUENCE_ROWS, SILENT_ROWS, Sequence, Source, expose};
 use super::fit::{FitError, FitProgress, Fitted, one_cycle};
-use crate::inject::Catalogue;
+use crate::inject::{Catalogue, Family};
 use crate::model::network::{Lesson, Network, newest_first};
 use crate::model::spec::ModelSpec;
 use crate::model::weights::Weights;
@@ -28,6 +28,8 @@ use crate::pipeline::feature::FEATURES;
 pub struct ExposureConfig {
     /// Copies of every tick in every view of it (count, > 0), each with faults of its own.
     pub copies: usize,
+    /// Families of faults that the judge is not taught, to see how well it finds what it does not know.
+    pub families_left_out: Vec<Family>,
     /// Most ticks of all copies (ticks, > 0).
     pub ticks_max: usize,
     /// Sequences in one step of the optimiser (> 0).
@@ -44,6 +46,33 @@ pub struct ExposureConfig {
     pub row_weight: f64,
 }
 
+/// What the fit begins with.
+pub enum Start {
+    /// Weights that know nothing.
+    Scratch(ModelSpec),
+    /// The weights of a base model.
+    From(Weights),
+}
+
+impl Start {
+    /// Share of the highest learning rate that weights which know something already can bear.
+    const RATE_FROM_BASE: f64 = 0.3;
+
+    fn weights(&self, seed: u64) -> Weights {
+        match self {
+            Start::Scratch(spec) => Weights::seeded(*spec, seed),
+            Start::From(weights) => weights.clone(),
+        }
+    }
+
+    fn learning_rate(&self, config: &ExposureConfig) -> f64 {
+        match self {
+            Start::Scratch(_) => config.learning_rate,
+            Start::From(_) => config.learning_rate * Self::RATE_FROM_BASE,
+        }
+    }
+}
+
 /// Sequences at hand at once: a few copies of a few instruments, shuffled together (a hundred megabytes of model inputs).
 const POOL_SEQUENCES: usize = 1024;
 
@@ -54,18 +83,19 @@ const POOL_SEQUENCES: usize = 1024;
 pub fn fit_judge(
     sources: &[Source<'_>],
     catalogue: &Catalogue,
-    spec: ModelSpec,
+    start: &Start,
     config: &ExposureConfig,
     seed: u64,
     progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
 ) -> std::result::Result<Fitted, FitError> {
     let mut exposing = Exposing {
-        network: Network::new(&Weights::seeded(spec, seed), &Device::Cpu)?,
+        network: Network::new(&start.weights(seed), &Device::Cpu)?,
         config,
         draws: Pcg64Mcg::seed_from_u64(!seed),
     };
+    let learning_rate = start.learning_rate(config);
     let parameters = ParamsAdamW {
-        lr: config.learning_rate,
+        lr: learning_rate,
         weight_decay: config.weight_decay,
         ..ParamsAdamW::default()
     };
@@ -108,7 +138,7 @@ pub fn fit_judge(
             if progress(report).is_break() {
                 return Err(FitError::Cancelled);
             }
-            optimiser.set_learning_rate(config.learning_rate * one_cycle(share));
+            optimiser.set_learning_rate(learning_rate * one_cycle(share));
             let loss = exposing.learn(&batch, &mut optimiser)?;
             if !loss.is_finite() {
                 return Err(FitError::Diverged { epoch: 1 });

@@ -10,10 +10,11 @@ use super::calibrate::{calibrate, pooled_transform};
 use super::dataset::{Chunk, Split, WARM_UP_ROWS};
 use super::exposure::Source;
 use super::fit::{FitConfig, FitData, FitError, FitProgress, Fitted, Span, fit};
-use super::fit_judge::{ExposureConfig, fit_judge};
+use super::fit_judge::{ExposureConfig, Start, fit_judge};
 use super::views::View;
 use crate::inject::Catalogue;
 use crate::model::artifact::{Artifact, Provenance};
+use crate::model::base::{self, Base};
 use crate::model::kernel::scorer::KernelScorer;
 use crate::model::spec::{ContextKind, JudgeSpec, ModelSpec};
 use crate::model::weights::Weights;
@@ -47,6 +48,8 @@ pub struct TrainingConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SizeConfig {
+    /// What training starts from, and what scores until then.
+    pub base: Base,
     /// Units per layer (> 0; multiples of 16 fill the widest vectors).
     pub hidden_size: usize,
     /// Stacked layers of encoder, decoder and predictor (1–4).
@@ -103,14 +106,21 @@ impl SizeConfig {
     /// # Errors
     /// A text that names the first that is off.
     pub fn check(&self) -> Result<(), String> {
-        match self.decoded_rows {
+        if self.decoded_rows == 0 {
             // The detector rests on the reconstruction error.
-            0 => Err("decoded_rows: expected 1 or more, found 0".into()),
-            _ if self.judge_hidden != [0, 0] && self.context == ContextKind::Window => Err(
-                "judge_hidden: a judge is taught on a carried state; use context = \"carried\", or [0, 0] for no judge"
-                    .into(),
-            ),
-            _ => self.spec().check(),
+            return Err("decoded_rows: expected 1 or more, found 0".into());
+        }
+        if self.judge_hidden != [0, 0] && self.context == ContextKind::Window {
+            let text = "judge_hidden: a judge is taught on a carried state; use context = \"carried\", or [0, 0] for no judge";
+            return Err(text.into());
+        }
+        self.spec().check()?;
+        match self.base.load() {
+            Ok(Some(base)) if base.weights.spec != self.spec() => {
+                Err("base: the embedded model has other sizes or parts; expected base = \"none\"".into())
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("base: {error}")),
         }
     }
 }
@@ -163,8 +173,12 @@ pub fn train(
     let fitted = match spec.judge {
         Some(_) => {
             let sources = sources(&learnt(ticks, &chunks, &splits), &transforms);
-            let catalogue = Catalogue::default();
-            fit_judge(&sources, &catalogue, spec, &config.exposure, config.seed, progress)?
+            let catalogue = Catalogue::without(&config.exposure.families_left_out);
+            let start = match size.base.load() {
+                Ok(Some(base)) => Start::From(base.weights),
+                Ok(None) | Err(_) => Start::Scratch(spec),
+            };
+            fit_judge(&sources, &catalogue, &start, &config.exposure, config.seed, progress)?
         }
         None => fit_weights(&chunks, &splits, &transforms, spec, config, progress)?,
     };
@@ -183,6 +197,47 @@ pub fn train(
         calibrations,
         provenance,
     })
+}
+
+/// Makes a model of a base model's weights with scaling and tails of these instruments: what a deployment begins with, within
+/// seconds.
+///
+/// # Errors
+/// [`TrainError::TooFewTicks`].
+pub fn settle(
+    base: &Artifact,
+    ticks: &[InstrumentTicks],
+    config: &TrainingConfig,
+    version: ModelVersion,
+    trained_at: &str,
+) -> Result<Artifact, TrainError> {
+    let chunks = enough(ticks, config)?;
+    let transforms: Vec<InputTransform> = chunks
+        .iter()
+        .map(|chunk| InputTransform::fit(chunk.rows.get(WARM_UP_ROWS..).unwrap_or(&[])))
+        .collect();
+    let pooled = base.calibrations.pooled.transform.clone();
+    Ok(Artifact {
+        version,
+        weights: base.weights.clone(),
+        calibrations: calibrations(&base.weights, &chunks, &transforms, pooled, config),
+        provenance: Provenance {
+            trained_at: trained_at.into(),
+            ..base.provenance.clone()
+        },
+    })
+}
+
+/// Takes everything out of a model that belongs to single instruments, so that it can be a base model.
+pub fn to_base(artifact: Artifact) -> Artifact {
+    Artifact {
+        version: base::VERSION,
+        calibrations: Arc::new(Calibrations {
+            pooled: Arc::clone(&artifact.calibrations.pooled),
+            instruments: Default::default(),
+        }),
+        ..artifact
+    }
 }
 
 /// Makes a model of weights that were fitted elsewhere, with the input transforms of `like`, which they were fitted to.

@@ -25,6 +25,7 @@ use tapewatch::train::trainer::train;
 /// A model that is trained within a second, and limits that suit it.
 pub const SMALL: &str = r#"
 [model]
+base = "none"
 hidden_size = 8
 lookback = 16
 decoded_rows = 4

@@ -22,7 +22,7 @@ struct Product<'a> {
 
 /// Computes `start + A·B`: A `(rows, depth)` by its strides, B `(depth, columns)` side by side → `(rows, columns)`.
 pub fn product(rows: usize, depth: usize, start: Option<&[f32]>, a: Scalars<'_>, b: &[f32], path: Path) -> Vec<f32> {
-    let columns = if depth == 0 { 0 } else { b.len() / depth };
+    let columns = b.len().checked_div(depth).unwrap_or(0);
     let mut out = vec![0.0; rows * columns];
     if columns >= path.lanes() {
         path.run(Product {
