@@ -67,8 +67,8 @@
 //!
 //! ## [`inject`]: the catalogue of faults
 //!
-//! [`inject::apply`] puts [`Fault`](inject::Fault)s into copies of clean ticks and labels them. Gate, demo and tests
-//! use it.
+//! [`inject::apply`] puts [`Fault`](inject::Fault)s into copies of clean ticks and labels them. The judge's training, the
+//! gate, the demo and tests use it.
 //!
 //! - *Absent:* detector, model, files, and the labels of any benchmark. Nothing outside the labels is changed.
 //! - *Invariant:* the same ticks, catalogue and seed give the same bits.
@@ -77,7 +77,8 @@
 //!
 //! [`spec`](model::spec) and [`weights`](model::weights) say what a model is, by PyTorch's names and in its layout;
 //! [`network`](model::network) is the reference on candle, with autograd; [`kernel`](model::kernel) scores, and
-//! [`fused`](model::fused) lends its layers to training; [`artifact`](model::artifact) is a model as bytes.
+//! [`fused`](model::fused) and [`dense`](model::dense) lend its vectors to training; [`artifact`](model::artifact) is a
+//! model as bytes, and [`base`](model::base) the one inside the program, which scores before anything has been trained.
 //!
 //! - *Absent:* Kafka, training, thresholds, time. candle does not score: its sums differ with the batch.
 //! - *Invariant:* a window's evidence is the same bits alone, in any batch, and on every instruction set.
@@ -86,8 +87,11 @@
 //!
 //! ## [`train`]: from ticks to a model that may take over
 //!
-//! [`dataset`](train::dataset), [`fit`](train::fit), [`calibrate`](train::calibrate), [`gate`](train::gate), put
-//! together by [`trainer`](train::trainer).
+//! [`dataset`](train::dataset) makes rows of ticks. A model with a judge learns from copies with injected faults:
+//! [`views`](train::views) shows each feed as others might have sent it, [`exposure`](train::exposure) injects and asks,
+//! [`event_loss`](train::event_loss) is what the answers cost, [`fit_judge`](train::fit_judge) is the loop around them. A model
+//! without one learns to rebuild clean rows ([`fit`](train::fit)). [`calibrate`](train::calibrate) makes probabilities of what
+//! it says, [`gate`](train::gate) compares it with the present one, [`trainer`](train::trainer) puts all together.
 //!
 //! - *Absent:* Kafka, files, clocks (the stamp of a training is an argument), and a feature code of its own: rows come
 //!   from the code that scores.
@@ -213,12 +217,12 @@
 //!   its offset, or a replay would decide otherwise, and there is no changelog to write it in.
 //! - **Time ticks follow the records' stamps while there are records, else the wall clock**; one decision rests on them,
 //!   the end of an alert whose instrument is silent. So that end alone may differ between two runs.
-//! - **Two arms beside the guards: reconstruction and pointwise.** The kernel fills forecast and judge where a
-//!   model has those heads; the detector does not look at them yet, and no training makes a judge.
+//! - **Three arms beside the guards: judge, reconstruction and pointwise.** The kernel fills the forecast where a model
+//!   has a predictor; the detector does not look at it yet. Nor is the error over a whole window an arm.
 //! - **Four guards of the planned dozen**: crossed quote, locked quote, absurd price, time regress. A repeated sequence
 //!   number is an outcome, not a guard. Sequence gaps and silence are not looked for.
-//! - **Calibration is an instrument's own or the pooled one**, nothing in between, and it stands still between two
-//!   trainings.
+//! - **Calibration stands still between two trainings.** An arm's level is the instrument's own, its tail the group's; an
+//!   instrument that no training has seen has the pooled transform and level. Nothing moves with the ticks.
 //! - **Training takes all recent ticks**, those within alerts and around halts too. The cost: the tails of an
 //!   instrument with a long incident grow wide, and it is blinder until the incident is history.
 //! - **Trainings are triggered by the interval alone**, not by drift or on request; there are no canaries, no grouped

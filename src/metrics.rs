@@ -22,6 +22,10 @@ pub struct Metrics {
     pub windows_scored: IntCounter,
     /// Scores of all ticks (−log₁₀ of the p-value).
     pub anomaly_score: Histogram,
+    /// Scored ticks at or above the threshold.
+    pub ticks_above_threshold: IntCounter,
+    /// Share of scored ticks that may be.
+    pub budget_ratio: Gauge,
     /// From a record's stamp to its alert being handed to the producer.
     pub tick_to_alert_seconds: Histogram,
     /// Records not yet polled, per partition.
@@ -130,6 +134,14 @@ impl Metrics {
                 "Scores of all ticks (minus log10 of the p-value).",
                 (1..=16).map(|half| 0.5 * f64::from(half)).collect(),
             ),
+            ticks_above_threshold: make.counter(
+                "tapewatch_ticks_above_threshold_total",
+                "Scored ticks at or above the threshold, real anomalies among them.",
+            ),
+            budget_ratio: make.register(Gauge::new(
+                "tapewatch_false_alarm_budget_ratio",
+                "Share of scored ticks of a normal feed that may reach the threshold.",
+            )),
             tick_to_alert_seconds: make.histogram(
                 "tapewatch_tick_to_alert_seconds",
                 "Time from a record's stamp to its opened alert.",

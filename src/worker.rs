@@ -222,7 +222,8 @@ impl Worker {
                 Effect::DeadLetter(_) => {}
             }
         }
-        count_verdicts(&self.context.metrics, &self.effects);
+        let threshold = self.context.config.alerts.threshold();
+        count_verdicts(&self.context.metrics, &self.effects, threshold);
         self.effects.clear();
         let mut sink = held(&self.sink);
         if !commits.is_empty() {
@@ -466,7 +467,7 @@ fn send_alert(context: &WorkerContext, sink: &Mutex<Sink>, alert: &Alert) -> Res
     })
 }
 
-fn count_verdicts(metrics: &Metrics, effects: &Effects) {
+fn count_verdicts(metrics: &Metrics, effects: &Effects, threshold: f32) {
     let mut counts = [0_u64; Outcome::ALL.len()];
     for verdict in &effects.verdicts {
         counts[verdict.outcome as usize] += 1;
@@ -475,6 +476,9 @@ fn count_verdicts(metrics: &Metrics, effects: &Effects) {
         }
         if verdict.outcome == Outcome::Scored {
             metrics.anomaly_score.observe(f64::from(verdict.score));
+            metrics
+                .ticks_above_threshold
+                .inc_by(u64::from(verdict.score >= threshold));
         }
     }
     for (outcome, count) in Outcome::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {

@@ -1,10 +1,11 @@
 //! Calibration: what a row and a model's errors on it mean on one instrument.
 //!
-//! Two arms see the newest tick alone: the reconstruction arm its decoder error per feature, the pointwise arm the
-//! features themselves. Each value becomes a surprise by a tail of its own; an arm's statistic is the mean of its three
-//! most surprising features, since a mean over all features and the whole window divides one bad tick by everything that
-//! is well. The mean of both statistics is calibrated once more, so that one threshold serves all instruments. Knows no
-//! model.
+//! The judge has been taught what faults look like; its log-odds are the word that counts. Two arms that nobody has taught
+//! see the newest tick alone: the reconstruction arm its decoder error per feature, the pointwise arm the features
+//! themselves. Each value becomes a surprise by a tail of its own; an arm's statistic is the mean of its three most
+//! surprising features, since a mean over all features and the whole window divides one bad tick by everything that is
+//! well. What an arm says is calibrated once more, by the instrument's own level and the tail of the group, so that one
+//! threshold serves all instruments. Knows no model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::tail::{Tail, TailBounds};
 
 /// The arms that nobody has taught speak so much more softly beside a judge (decades): they find what no fault in the
 /// catalogue is like, and raise few alarms of their own.
-const HANDICAP_DECADES: f32 = 0.75;
+const HANDICAP_DECADES: f32 = 1.5;
 
 /// Features whose surprises make an arm's statistic.
 pub const TOP: usize = 3;

@@ -111,7 +111,8 @@ impl SizeConfig {
             return Err("decoded_rows: expected 1 or more, found 0".into());
         }
         if self.judge_hidden != [0, 0] && self.context == ContextKind::Window {
-            let text = "judge_hidden: a judge is taught on a carried state; use context = \"carried\", or [0, 0] for no judge";
+            let text =
+                "judge_hidden: a judge is taught on a carried state; use context = \"carried\", or [0, 0] for no judge";
             return Err(text.into());
         }
         self.spec().check()?;
