@@ -139,9 +139,11 @@
 //!
 //! [`driver`](offline::driver) runs the detector in virtual time, [`backtest`](offline::backtest) fits and scores,
 //! [`evaluation`](offline::evaluation) judges against labels, [`market`](offline::market) makes a synthetic market,
-//! [`tick_files`](offline::tick_files) and [`replay`](offline::replay) read recordings.
+//! [`tick_files`](offline::tick_files) and [`replay`](offline::replay) read recordings, [`report`](offline::report)
+//! makes one HTML page of a backtest.
 //!
 //! - *Absent:* Kafka and clocks. Labels reach the evaluation alone, never a fit.
+//! - *Invariant:* a page needs no other file, script or network, and no name can break out of its place in it.
 //!
 //! ## [`demo`] and [`cli`]
 //!
@@ -174,8 +176,8 @@
 //! | `cli` | `config`, `daemon`, `demo`, `kafka`, `model`, `offline`, `pipeline`, `status`, `store`, `telemetry`, `train` |
 //!
 //! And of the crates that are not ours: candle in `model` and `train` alone; rdkafka in `kafka`, `worker` and `demo`;
-//! tokio in `daemon` and `http`; axum in `http`; clap, anyhow and indicatif in `cli`. `pipeline`, `inject`, `model` and
-//! `train` do not log.
+//! tokio in `daemon` and `http`; axum in `http`; maud in `offline`; clap, anyhow and indicatif in `cli`. `pipeline`,
+//! `inject`, `model` and `train` do not log.
 //!
 //! # Walls
 //!

@@ -5,9 +5,14 @@ use std::time::Instant;
 
 use super::{CannotWrite, ConfigArguments, Exit, terminal};
 use crate::config::Config;
+use crate::model::artifact::Artifact;
 use crate::model::base::Base;
-use crate::offline::backtest::{Outcome, fit_folder, score_folder, write_alerts, write_scores, zero_shot};
+use crate::offline::backtest::{
+    Outcome, fit_folder, read_folder_lines, score_folder, write_alerts, write_scores, zero_shot,
+};
 use crate::offline::evaluation;
+use crate::offline::report::{self, Judgement, Report, Run};
+use crate::pipeline::feature::FEATURES;
 use crate::store;
 
 #[derive(Debug, clap::Args)]
@@ -29,12 +34,15 @@ pub struct Arguments {
     /// Write instrument,seq,…, one row per opened alert.
     #[arg(long, value_name = "FILE")]
     alerts: Option<PathBuf>,
+    /// Write the whole result as one HTML page; more of it with --labels.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Use this model instead of fitting one.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Score every instrument with weights fitted to the others, in so many rounds: how well a model does on what it has
-    /// never seen.
-    #[arg(long, value_name = "ROUNDS", conflicts_with = "model", value_parser = clap::value_parser!(u8).range(2..))]
+    /// never seen. There is no page of it, since a page shows one model.
+    #[arg(long, value_name = "ROUNDS", conflicts_with_all = ["model", "report"], value_parser = clap::value_parser!(u8).range(2..))]
     zero_shot: Option<u8>,
     /// What the fit starts from, in place of model.base: the embedded model, or none.
     #[arg(long, value_name = "BASE", value_parser = ["embedded", "none"])]
@@ -58,32 +66,32 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     // Labels are only read here, before the fit, so that a wrong file is known at once; nothing of them reaches the fit.
     let labels = arguments.labels.as_deref().map(evaluation::read_labels).transpose()?;
     let started = Instant::now();
-    let outcome = score(arguments, &config, started)?;
+    let (outcome, artifact) = score(arguments, &config, started)?;
     write(arguments, &outcome)?;
-    if let Some(labels) = labels {
-        let figures = evaluation::evaluate(&outcome.scores, &labels)?;
-        if arguments.json {
-            println!("{}", serde_json::to_string(&figures)?);
-        } else {
-            println!("{}", evaluation::table(&figures));
-            let alerts = evaluation::evaluate_alerts(&outcome.alerts, &labels)?;
-            println!(
-                "alerts at the configured budget: recall {:.2}, {:.2} false alarms per 10,000 ticks",
-                alerts.recall, alerts.false_alarms_per_10k
-            );
-        }
+    let judgement = labels.map(|labels| Judgement::new(&outcome, &labels)).transpose()?;
+    if let Some(judgement) = &judgement {
+        print(judgement, arguments.json)?;
+    }
+    if let (Some(path), Some(artifact)) = (&arguments.report, &artifact) {
+        let report = Report {
+            run: what_was_run(arguments, &config, artifact),
+            tapes: report::tapes(outcome, read_folder_lines(&arguments.test, &config)?),
+            judgement,
+        };
+        std::fs::write(path, report::page(&report)).map_err(CannotWrite::at(path))?;
     }
     Ok(Exit::Done)
 }
 
-fn score(arguments: &Arguments, config: &Config, started: Instant) -> anyhow::Result<Outcome> {
+/// Fits, unless a model is given, and scores; no model where there were several, one for each round.
+fn score(arguments: &Arguments, config: &Config, started: Instant) -> anyhow::Result<(Outcome, Option<Artifact>)> {
     let bar = terminal::bar("fitting");
     let mut progress = terminal::fit_progress(&bar);
     let (train, test) = (&arguments.train, &arguments.test);
     if let Some(rounds) = arguments.zero_shot {
         let outcome = zero_shot(train, test, rounds.into(), config, &mut progress)?;
         bar.finish_and_clear();
-        return Ok(outcome);
+        return Ok((outcome, None));
     }
     let artifact = match &arguments.model {
         Some(path) => store::load(path)?,
@@ -99,7 +107,39 @@ fn score(arguments: &Arguments, config: &Config, started: Instant) -> anyhow::Re
         (started.elapsed() - fitted).as_secs_f64(),
         outcome.opened.len()
     );
-    Ok(outcome)
+    Ok((outcome, Some(artifact)))
+}
+
+/// Prints the figures: for people, or as one JSON object.
+fn print(judgement: &Judgement, json: bool) -> anyhow::Result<()> {
+    let Judgement { figures, alerts, .. } = judgement;
+    if json {
+        println!("{}", serde_json::to_string(figures)?);
+    } else {
+        println!("{}", evaluation::table(figures));
+        println!(
+            "alerts at the configured budget: recall {:.2}, {:.2} false alarms per 10,000 ticks",
+            alerts.recall, alerts.false_alarms_per_10k
+        );
+    }
+    Ok(())
+}
+
+/// Says what was run, without clocks: the same run gives the same page.
+fn what_was_run(arguments: &Arguments, config: &Config, artifact: &Artifact) -> Run {
+    let shown = |path: &PathBuf| path.display().to_string();
+    Run {
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        train: shown(&arguments.train),
+        test: shown(&arguments.test),
+        labels: arguments.labels.as_ref().map(shown),
+        model: arguments.model.as_ref().map(shown),
+        seed: artifact.provenance.seed,
+        model_version: artifact.version.0,
+        features: FEATURES,
+        budget_per_10k: config.alerts.false_alarms_per_10k_ticks,
+        alert_threshold: f64::from(config.alerts.threshold()),
+    }
 }
 
 fn write(arguments: &Arguments, outcome: &Outcome) -> Result<(), CannotWrite> {

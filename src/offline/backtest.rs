@@ -16,7 +16,7 @@ use crate::pipeline::alert::{Alert, AlertState};
 use crate::pipeline::decode::{DecodeConfig, Format};
 use crate::pipeline::detector::{DetectorConfig, Effect, LimitConfig};
 use crate::pipeline::score::ModelVersion;
-use crate::pipeline::tick::InstrumentTicks;
+use crate::pipeline::tick::{InstrumentTicks, Tick};
 use crate::pipeline::time::ArrivalTime;
 use crate::train::fit::FitProgress;
 use crate::train::trainer::{TrainError, settle, to_base, train};
@@ -182,6 +182,17 @@ fn score_files(
         });
     }
     Ok(())
+}
+
+/// Reads all lines of a folder's files, for each file those that are ticks in their places.
+///
+/// # Errors
+/// [`BacktestError`].
+pub fn read_folder_lines(folder: &Path, config: &Config) -> Result<Vec<Vec<Option<Tick>>>, BacktestError> {
+    let decoder = tick_files::line_decoder(&config.decode).map_err(BacktestError::Config)?;
+    let files = tick_files::list(&[PathBuf::from(folder)])?;
+    let ticks = files.iter().map(|file| tick_files::read_lines(file, &decoder));
+    Ok(ticks.collect::<Result<_, _>>()?)
 }
 
 /// Every tick is scored, whatever the stride of the daemon; lines are CSV.

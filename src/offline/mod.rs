@@ -1,4 +1,5 @@
-//! The offline room: the daemon's detector in virtual time, the synthetic market, recorded files, and figures.
+//! The offline room: the daemon's detector in virtual time, the synthetic market, recorded files, figures and the page
+//! that shows them.
 //!
 //! Nothing here talks to Kafka; the same ticks give the same results whenever they are run.
 
@@ -7,4 +8,5 @@ pub mod driver;
 pub mod evaluation;
 pub mod market;
 pub mod replay;
+pub mod report;
 pub mod tick_files;

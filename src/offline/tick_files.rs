@@ -193,6 +193,20 @@ pub fn read(file: &TickFile, decoder: &Decoder) -> Result<InstrumentTicks, TickF
     })
 }
 
+/// Reads all lines of a file; one that is no tick gives none, so that places in the list are those of the lines.
+///
+/// # Errors
+/// [`TickFileError`] when the file cannot be read or has another header.
+pub fn read_lines(file: &TickFile, decoder: &Decoder) -> Result<Vec<Option<Tick>>, TickFileError> {
+    let mut lines = open(&file.path)?;
+    let (mut line, mut ticks) = (Vec::new(), Vec::new());
+    while lines.next_into(&mut line)? {
+        let decoded = decoder.decode(None, Some(&line)).ok();
+        ticks.push(decoded.map(|decoded| decoded.tick));
+    }
+    Ok(ticks)
+}
+
 /// Writes a tick as a line of the CSV form, without its end.
 pub fn to_line(instrument: &str, tick: &Tick) -> String {
     use crate::pipeline::tick::Body;

@@ -258,6 +258,8 @@ fn backtest_scores_every_tick_once_and_judges_as_the_library_does() {
         "scores.csv",
         "--alerts",
         "alerts.csv",
+        "--report",
+        "report.html",
         "--json",
     ];
     let ended = files.backtest(0, &more);
@@ -272,6 +274,16 @@ fn backtest_scores_every_tick_once_and_judges_as_the_library_does() {
             .unwrap()
             .starts_with("instrument,seq,arm,")
     );
+    let page = fs::read_to_string(files.path("report.html")).unwrap();
+    for of in &files.faulty {
+        assert!(
+            page.contains(&format!("<h3>{}</h3>", of.instrument)),
+            "{}",
+            of.instrument
+        );
+    }
+    files.backtest(0, &more);
+    assert!(page == fs::read_to_string(files.path("report.html")).unwrap());
 
     // The model that `train` writes from the same ticks gives the same scores.
     let train = [
@@ -322,4 +334,9 @@ fn backtest_names_what_it_cannot_read_or_write() {
         &["--model", "model.safetensors", "--scores", "/proc/nowhere/scores.csv"],
     );
     assert!(ended.stderr.contains("/proc/nowhere/scores.csv"), "{}", ended.stderr);
+    let ended = files.backtest(
+        73,
+        &["--model", "model.safetensors", "--report", "/proc/nowhere/report.html"],
+    );
+    assert!(ended.stderr.contains("/proc/nowhere/report.html"), "{}", ended.stderr);
 }

@@ -4,7 +4,7 @@
 //! both read from it.
 
 use super::episodes::Episodes;
-use super::labelled_scores::LabelledScores;
+use super::labelled_scores::{LabelledScores, recall};
 
 /// Background scores to try at most, evenly spaced in the log of their rank (the benchmark's choice).
 const GRID_POINTS: usize = 500;
@@ -60,26 +60,64 @@ impl AlarmCurve {
 
     /// Computes the area under the event precision-recall curve, as a step-wise sum of recall gain × precision.
     ///
-    /// `event_maxima`: the highest score of each event. Precision is detected / (detected + false alarms).
+    /// `event_maxima`: the highest score of each event.
     pub fn event_average_precision(&self, event_maxima: &[f64]) -> f64 {
-        let events = event_maxima.len();
         let mut area = 0.0;
         let mut detected_before = 0;
-        for point in self.points.iter().step_by((self.points.len() / CURVE_POINTS).max(1)) {
-            let detected = event_maxima
-                .iter()
-                .filter(|&&maximum| maximum >= point.threshold)
-                .count();
-            if detected > detected_before {
-                let recall_gain = (detected - detected_before) as f64 / events as f64;
-                area += recall_gain * detected as f64 / (detected + point.false_alarms) as f64;
-                detected_before = detected;
-            }
-            if point.false_alarms > FALSE_ALARMS_PER_EVENT_MAX * events {
-                break;
+        for point in self.precision_recall(event_maxima) {
+            if point.detected > detected_before {
+                let recall_gain = (point.detected - detected_before) as f64 / event_maxima.len() as f64;
+                area += recall_gain * point.precision();
+                detected_before = point.detected;
             }
         }
         area
+    }
+
+    /// Gives the points of the event precision-recall curve, from the highest threshold down.
+    ///
+    /// `event_maxima`: the highest score of each event.
+    pub fn precision_recall(&self, event_maxima: &[f64]) -> Vec<CurvePoint> {
+        let mut curve = Vec::new();
+        for point in self.points.iter().step_by((self.points.len() / CURVE_POINTS).max(1)) {
+            let &Point {
+                threshold,
+                false_alarms,
+            } = point;
+            curve.push(CurvePoint {
+                threshold,
+                recall: recall(event_maxima, threshold),
+                detected: event_maxima.iter().filter(|&&maximum| maximum >= threshold).count(),
+                false_alarms,
+            });
+            if false_alarms > FALSE_ALARMS_PER_EVENT_MAX * event_maxima.len() {
+                break;
+            }
+        }
+        curve
+    }
+}
+
+/// One point of the event precision-recall curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CurvePoint {
+    /// The threshold (score).
+    pub threshold: f64,
+    /// Share of the events that are detected (0–1).
+    pub recall: f64,
+    /// Number of those events.
+    pub detected: usize,
+    /// What the false alarms cost.
+    pub false_alarms: usize,
+}
+
+impl CurvePoint {
+    /// Gives detected / (detected + false alarms) (0–1); 1 where there is neither, since nothing wrong was said.
+    pub fn precision(&self) -> f64 {
+        match self.detected + self.false_alarms {
+            0 => 1.0,
+            said => self.detected as f64 / said as f64,
+        }
     }
 }
 

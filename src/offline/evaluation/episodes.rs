@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 /// Ticks at most this far apart belong to one episode (the benchmark's choice, the length of a window).
-const JOIN_TICKS: usize = 64;
+pub(super) const JOIN_TICKS: usize = 64;
 
 /// An episode costs one false alarm more for each further stretch of this many ticks (the benchmark's choice).
 const EPISODE_TICKS: usize = 256;

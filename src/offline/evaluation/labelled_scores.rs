@@ -66,12 +66,16 @@ impl<'a> LabelledScores<'a> {
 
     /// Gives the ticks from start to first detection of each detected event.
     pub fn detection_delays(&self, threshold: f64) -> impl Iterator<Item = usize> {
-        let delay = move |event| {
-            with_grace(&self.scores, event)
-                .iter()
-                .position(|&score| score >= threshold)
-        };
-        self.events.iter().filter_map(delay)
+        self.events
+            .iter()
+            .filter_map(move |event| self.detection_delay(event, threshold))
+    }
+
+    /// Gives the ticks from start to first detection of one event; none if it is missed.
+    pub fn detection_delay(&self, event: &Event, threshold: f64) -> Option<usize> {
+        with_grace(&self.scores, event)
+            .iter()
+            .position(|&score| score >= threshold)
     }
 }
 

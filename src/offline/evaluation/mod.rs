@@ -12,6 +12,7 @@
 //! It knows neither the model nor the detector, and of files only the labels; scores and alerts come as plain numbers.
 
 mod alarm_curve;
+mod breakdown;
 mod episodes;
 mod error;
 mod figures;
@@ -21,6 +22,8 @@ mod soft_precision;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use alarm_curve::CurvePoint;
+pub use breakdown::{Breakdown, EventFinding, FalseAlarm, KindFinding, breakdown};
 pub use error::EvaluationError;
 pub use figures::{AlertFigures, Figures, HEAD, PerBudget, line, table};
 pub use labels::{Event, Labels, read_labels};

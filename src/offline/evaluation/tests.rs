@@ -238,3 +238,46 @@ fn wrong_input_is_refused() {
         "A: alert on tick 9, expected one of the 9 ticks from 0"
     );
 }
+
+#[test]
+fn breakdown_agrees_with_the_figures() {
+    let labels = read_labels(&data("labels.csv")).unwrap();
+    let scores = golden_scores();
+    let figures = evaluate(&scores, &labels).unwrap();
+    let found = breakdown(&scores, &labels, figures.thresholds).unwrap();
+    assert_eq!(found.events.len(), figures.events);
+    assert_eq!(
+        [found.at_10k.recall, found.at_1k.recall],
+        [figures.recall_10k, figures.recall_1k]
+    );
+    assert!(found.at_1k.false_alarms <= figures.ticks / 1_000);
+    let kinds = found.kinds();
+    assert_eq!(kinds.iter().map(|kind| kind.events).sum::<usize>(), figures.events);
+    for kind in &kinds {
+        let share = kind.found_1k as f64 / kind.events as f64;
+        assert_eq!(
+            round_to_hundredths(share),
+            figures.kinds[&kind.kind].per_1k,
+            "{}",
+            kind.kind
+        );
+    }
+}
+
+#[test]
+fn false_alarms_are_told_by_their_highest_tick() {
+    let mut values = vec![0.0; 3_000];
+    for (tick, score) in [(500, 2.0), (550, 3.0), (900, 2.0), (1_020, 9.0), (1_080, 8.0)] {
+        values[tick] = score;
+    }
+    let thresholds = PerBudget::of(|_| 2.0);
+    let found = breakdown(&[scores("A", values)], &labels(&[("A", 1_010, 1_030)]), thresholds).unwrap();
+    let told: Vec<_> = found
+        .false_alarms
+        .iter()
+        .map(|alarm| (alarm.first, alarm.last, alarm.peak_tick, alarm.peak))
+        .collect();
+    // Tick 1,080 lies within the ignored ticks after the event.
+    assert_eq!(told, [(500, 550, 550, 3.0), (900, 900, 900, 2.0)]);
+    assert_eq!(found.events[0].delay_1k_ticks, Some(10));
+}

@@ -1,0 +1,197 @@
+//! The overview: one instrument's whole test, price above, score below, on the same ticks.
+
+use maud::{Markup, html};
+
+use super::downsample::{extremes, maxima};
+use super::levels::Levels;
+use super::number::{coordinate, count, fixed};
+use super::panel::{Frame, Panel};
+use super::scale::robust_range;
+use super::{Tape, number};
+use crate::offline::evaluation::{EventFinding, IGNORED_TICKS};
+use crate::pipeline::alert::Alert;
+use crate::pipeline::tick::{Body, Tick};
+
+/// Size of the drawing (pixels before scaling).
+const SIZE: (f64, f64) = (1080.0, 362.0);
+
+/// Left and right edge of both panels (pixels).
+const ACROSS: (f64, f64) = (66.0, 1004.0);
+
+/// Points of the price: at most lowest and highest for every 1.5 pixels.
+const PRICE_POINTS_MAX: usize = 1_200;
+
+/// Stems of the score: a stem is 1.2 pixels wide.
+const SCORE_POINTS_MAX: usize = 600;
+
+/// Alerts closer than this share a marker (pixels).
+const MARKER_PIXELS: f64 = 5.0;
+
+/// Alerts that a marker names.
+const ALERTS_NAMED_MAX: usize = 3;
+
+/// Draws one instrument. `events`: those of this instrument; none without labels.
+pub(super) fn chart(tape: &Tape, events: Option<&[&EventFinding]>, levels: &Levels) -> Markup {
+    let frame = |top, bottom| Frame {
+        left: ACROSS.0,
+        right: ACROSS.1,
+        top,
+        bottom,
+    };
+    let prices: Vec<Option<f64>> = tape.ticks.iter().map(|tick| tick.as_ref().map(price)).collect();
+    let ticks = (0.0, tape.scores.len().max(2) as f64 - 1.0);
+    let upper = Panel::new(
+        frame(32.0, 200.0),
+        ticks,
+        robust_range(prices.iter().flatten().copied()),
+    );
+    let lower = Panel::new(frame(236.0, 332.0), ticks, (0.0, levels.score_max));
+    let points = extremes(&prices, PRICE_POINTS_MAX);
+    html! {
+        svg.overview viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) role="img"
+            aria-label=(format!("Price and score of {} over its ticks", tape.instrument)) {
+            (upper.y_axis(4))
+            (lower.y_axis(5))
+            @for event in events.unwrap_or_default() { (event_span(event, &upper, &lower, levels)) }
+            (upper.line("price", points.iter().map(|&(tick, value)| (tick as f64, value))))
+            (off_scale(&points, &upper))
+            (score(tape, &lower, levels))
+            (levels.lines(&lower))
+            (levels.names(&lower))
+            (alert_markers(&tape.alerts, events, &lower))
+            (lower.x_axis(8, "tick"))
+            (upper.title("price (mid of a quote, price of a trade), the feed's unit", 22.0))
+            (lower.title("score, −log₁₀ of the p-value; highest of neighbouring ticks", 22.0))
+        }
+    }
+}
+
+/// Gives the one price that stands for a tick.
+pub(super) fn price(tick: &Tick) -> f64 {
+    match &tick.body {
+        Body::Trade(trade) => trade.price,
+        Body::Quote(quote) => quote.mid(),
+    }
+}
+
+/// Shades an event in both panels, with a mark above that can be seen however short it is.
+fn event_span(event: &EventFinding, upper: &Panel, lower: &Panel, levels: &Levels) -> Markup {
+    let class = verdict(event);
+    let ticks = (event.start, event.end);
+    let mark = Panel {
+        x: upper.x,
+        y: super::scale::Scale::new((0.0, 1.0), (27.0, 18.0)),
+    };
+    html! {
+        g class=(class) {
+            title { (tell(event, levels)) }
+            (upper.span("span", ticks, 2.0))
+            (lower.span("span", ticks, 2.0))
+            (mark.span("mark", ticks, 6.0))
+        }
+    }
+}
+
+/// Names the verdict at the 1/1k threshold, as the style knows it.
+pub(super) fn verdict(event: &EventFinding) -> &'static str {
+    if event.delay_1k_ticks.is_some() {
+        "found"
+    } else {
+        "missed"
+    }
+}
+
+/// Says in one line what became of an event.
+fn tell(event: &EventFinding, levels: &Levels) -> String {
+    let EventFinding { start, end, kind, .. } = event;
+    let fate = match event.delay_1k_ticks {
+        Some(delay) => format!("found after {} ticks", count(delay)),
+        None => "missed".to_owned(),
+    };
+    let (peak, threshold) = (fixed(event.peak, 2), fixed(levels.judging, 2));
+    format!("{kind}, ticks {start} to {end}: {fate}; highest score {peak}, threshold at 1/1k {threshold}")
+}
+
+/// Marks prices that lie outside the panel, once for each spot.
+fn off_scale(points: &[(usize, f64)], panel: &Panel) -> Markup {
+    let (bottom, top) = panel.y.ends();
+    let middle = panel.y.range();
+    let middle = middle.0 * 0.5 + middle.1 * 0.5;
+    let mut outside: Vec<(f64, bool, f64)> = Vec::new();
+    for &(tick, value) in points.iter().filter(|point| !panel.y.holds(point.1)) {
+        let (x, above) = (panel.x.at(tick as f64), value > middle);
+        let near = |before: &&mut (f64, bool, f64)| before.1 == above && x - before.0 < MARKER_PIXELS;
+        match outside.iter_mut().rev().take(2).find(near) {
+            Some(before) if (value > before.2) == above => before.2 = value,
+            Some(_) => {}
+            None => outside.push((x, above, value)),
+        }
+    }
+    html! {
+        @for (x, above, value) in outside {
+            @let (tip, base) = if above { (top, top + 6.0) } else { (bottom, bottom - 6.0) };
+            path.beyond d=(triangle(x, tip, base, 3.5)) { title { "off the scale: " (number::short(value)) } }
+        }
+    }
+}
+
+/// Draws the highest score of each bucket, those that reach the judging threshold in a stronger colour.
+fn score(tape: &Tape, panel: &Panel, levels: &Levels) -> Markup {
+    let points = maxima(&tape.scores, SCORE_POINTS_MAX);
+    let stems = |class, loud| {
+        let chosen = points.iter().filter(move |point| (point.1 >= levels.judging) == loud);
+        panel.stems(class, chosen.map(|&(tick, value)| (tick as f64, value)))
+    };
+    html! { (stems("stems", false)) (stems("stems loud", true)) }
+}
+
+/// Puts a triangle above the score where alerts opened: hollow where it was a false alarm, which only labels tell.
+fn alert_markers(alerts: &[(usize, Alert)], events: Option<&[&EventFinding]>, panel: &Panel) -> Markup {
+    let (_, top) = panel.y.ends();
+    let spot = |tick: usize| (panel.x.at(tick as f64) / MARKER_PIXELS).floor();
+    let is_expected = |tick: usize| {
+        let covers = |event: &&EventFinding| (event.start..=event.end + IGNORED_TICKS).contains(&tick);
+        events.is_none_or(|events| events.iter().any(covers))
+    };
+    let same = |left: &(usize, Alert), right: &(usize, Alert)| {
+        spot(left.0) == spot(right.0) && is_expected(left.0) == is_expected(right.0)
+    };
+    html! {
+        @for alerts in alerts.chunk_by(same) {
+            @let tick = alerts[0].0;
+            @let class = if is_expected(tick) { "opened" } else { "opened false" };
+            path class=(class) d=(triangle(panel.x.at(tick as f64), top - 6.0, top - 15.0, 4.5)) {
+                title {
+                    @for (tick, alert) in alerts.iter().take(ALERTS_NAMED_MAX) { (alert_line(*tick, alert)) "\n" }
+                    @if let Some(more @ 1..) = alerts.len().checked_sub(ALERTS_NAMED_MAX) { "and " (more) " more" }
+                }
+            }
+        }
+    }
+}
+
+/// Says in one line what an alert said when it opened.
+fn alert_line(tick: usize, alert: &Alert) -> String {
+    let chiefly = alert
+        .features
+        .first()
+        .map_or_else(String::new, |feature| format!(", chiefly {}", feature.name()));
+    format!(
+        "alert at tick {tick}: {}, arm {}, score {}{chiefly}",
+        alert.kind.name(),
+        alert.arm.name(),
+        fixed(f64::from(alert.score), 2)
+    )
+}
+
+/// Gives the outline of a triangle that points from its base to its tip.
+pub(super) fn triangle(x: f64, tip: f64, base: f64, half_width: f64) -> String {
+    format!(
+        "M{} {}L{} {}H{}Z",
+        coordinate(x),
+        coordinate(tip),
+        coordinate(x - half_width),
+        coordinate(base),
+        coordinate(x + half_width)
+    )
+}

@@ -1,0 +1,235 @@
+//! The page: header, figures, pictures and instruments, in this order, in one document.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::levels::Levels;
+use super::number::{count, stamp};
+use super::{Judgement, Report, Tape, curves, header, overview, tables, worst};
+
+/// The only style; it names no other file.
+const STYLE: &str = include_str!("style.css");
+
+/// Forbids scripts and whatever comes from elsewhere, should a name ever get past the escaping.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// Instruments drawn in full: about 30 KB each. The others stand in the table alone.
+const INSTRUMENTS_DRAWN_MAX: usize = 60;
+
+/// Makes the page. The same report gives the same bytes.
+pub fn page(report: &Report) -> String {
+    let levels = Levels::of(report);
+    let body = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "tapewatch backtest: " (report.run.test) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    (header::header(report))
+                    (contents(report.judgement.is_some()))
+                    @if let Some(judgement) = &report.judgement { (figures(judgement)) }
+                    (instruments(report, &levels))
+                    (pictures(report, &levels))
+                    (glossary(report.judgement.is_some()))
+                }
+            }
+        }
+    };
+    body.into_string()
+}
+
+/// Writes where on the page things are.
+fn contents(judged: bool) -> Markup {
+    let parts: &[(&str, &str)] = if judged {
+        &[
+            ("#kinds", "By kind"),
+            ("#curves", "Precision, recall, delay"),
+            ("#instruments", "Instruments"),
+            ("#misses", "Worst misses"),
+            ("#false-alarms", "Worst false alarms"),
+            ("#notes", "How to read this"),
+        ]
+    } else {
+        &[
+            ("#instruments", "Instruments"),
+            ("#alerts", "Strongest alerts"),
+            ("#notes", "How to read this"),
+        ]
+    };
+    html! { nav { @for (place, name) in parts { a href=(place) { (name) } } } }
+}
+
+fn figures(judgement: &Judgement) -> Markup {
+    html! {
+        section id="kinds" {
+            h2 { "What was found, by kind" }
+            p { "Kinds found least come first. Each bar is the share of the kind's events that are found." }
+            (tables::kinds(judgement))
+        }
+        section.two id="curves" {
+            div {
+                h2 { "Precision and recall" }
+                p {
+                    "Each point of the line is a threshold: the lower it is, the more events are found and the more "
+                    "false alarms there are. The upper right corner is perfect."
+                }
+                (curves::precision_recall(judgement))
+            }
+            div {
+                h2 { "Delay" }
+                p { "How long after its start an event is found. Bars on the right cover more ticks each." }
+                (curves::delays(&judgement.breakdown))
+            }
+        }
+    }
+}
+
+fn instruments(report: &Report, levels: &Levels) -> Markup {
+    let judged = report.judgement.is_some();
+    html! {
+        section id="instruments" {
+            h2 { "Instruments" }
+            (tables::instruments(report, INSTRUMENTS_DRAWN_MAX))
+            p {
+                "The score of a tick is −log₁₀ of the probability that a normal tick looks this odd: 3 is one in 1,000, "
+                "6 is one in a million. Both axes of scores and thresholds are the same for all instruments; many ticks "
+                "share a point, which shows their lowest and highest price and their highest score."
+            }
+            (legend(judged))
+            @if report.tapes.len() > INSTRUMENTS_DRAWN_MAX {
+                p { "Only the first " (INSTRUMENTS_DRAWN_MAX) " of " (count(report.tapes.len())) " are drawn." }
+            }
+            @for (index, tape) in report.tapes.iter().enumerate().take(INSTRUMENTS_DRAWN_MAX) {
+                @let events = report.judgement.as_ref().map(|judgement| worst::events_of(judgement, index));
+                article id=(format!("instrument-{index}")) {
+                    h3 { (tape.instrument) }
+                    p.quiet { (span_of(tape)) }
+                    div.scroll { (overview::chart(tape, events.as_deref(), levels)) }
+                }
+            }
+        }
+    }
+}
+
+/// Says how much there is of an instrument, and from when to when.
+fn span_of(tape: &Tape) -> Markup {
+    let mut times = tape.ticks.iter().flatten().map(|tick| tick.event_time.0);
+    let first = times.next();
+    let last = times.next_back().or(first);
+    html! {
+        (count(tape.scores.len())) " ticks"
+        @if let (Some(first), Some(last)) = (first, last) { ", " (stamp(first)) " to " (stamp(last)) }
+        "; " (count(tape.alerts.len())) " alerts opened"
+    }
+}
+
+fn legend(judged: bool) -> Markup {
+    html! {
+        ul.legend {
+            @if judged {
+                li { span.swatch.found {} "labelled event, found at 1/1k" }
+                li { span.swatch.missed {} "labelled event, missed (hollow mark above)" }
+            }
+            li { span.shape { "▼" } @if judged { "alert opened on an event" } @else { "alert opened" } }
+            @if judged { li { span.shape { "▽" } "alert opened elsewhere: a false alarm" } }
+            li { span.shape.small { "▲" } "price off the scale" }
+            li { span.dash.alert {} "score from which an alert opens" }
+            @if judged {
+                li { span.dash.rare {} "threshold at 1/10k" }
+                li { span.dash.often {} "threshold at 1/1k" }
+            }
+        }
+    }
+}
+
+fn pictures(report: &Report, levels: &Levels) -> Markup {
+    html! {
+        @match &report.judgement {
+            Some(judgement) => {
+                section id="misses" {
+                    h2 { "The worst misses" }
+                    p {
+                        "Labelled events that the 1/1k threshold misses, the lowest scores first. What is shaded is the "
+                        "event; 40 ticks before it show what was usual."
+                    }
+                    (picture_legend(true))
+                    (worst::misses(report, judgement, levels))
+                }
+                section id="false-alarms" {
+                    h2 { "The worst false alarms" }
+                    p {
+                        "The highest scores outside all labels, one picture per episode. With real data, look twice: some "
+                        "may be oddities that nobody has labelled."
+                    }
+                    (worst::false_alarms(report, judgement, levels))
+                }
+            },
+            None => {
+                section id="alerts" {
+                    h2 { "The strongest alerts" }
+                    p { "The alerts that opened with the highest scores, in the middle of each picture." }
+                    (picture_legend(false))
+                    (worst::strongest_alerts(report, levels))
+                }
+            },
+        }
+    }
+}
+
+fn picture_legend(judged: bool) -> Markup {
+    html! {
+        ul.legend {
+            li { span.dash.bid {} "bid" }
+            li { span.dash.ask {} "ask" }
+            li { span.shape { "•" } "trade" }
+            li { span.shape { "▼" } "alert opened" }
+            li { span.dash.alert {} "score from which an alert opens" }
+            @if judged {
+                li { span.dash.often {} "threshold at 1/1k" }
+                li { span.swatch.found {} "event, found" }
+                li { span.swatch.missed {} "event, missed" }
+            }
+        }
+    }
+}
+
+fn glossary(judged: bool) -> Markup {
+    html! {
+        section.notes id="notes" {
+            h2 { "How to read this" }
+            dl {
+                dt { "tick" } dd { "One message of the feed, a trade or a quote. Ticks are numbered from 0." }
+                dt { "alert" } dd {
+                    "Opened by a tick that reaches the configured threshold; goes on until the instrument is quiet again."
+                }
+                dt { "arm" } dd {
+                    "What spoke: " code { "reconstruction" } " (the LSTM's error), " code { "pointwise" }
+                    " (the features themselves) or " code { "guard" } " (a plain check of the feed)."
+                }
+                dt { "leading features" } dd {
+                    "What made the tick odd: share of the score, value seen and value expected, in the feature's own unit."
+                }
+                @if judged {
+                    dt { "found" } dd {
+                        "Some tick from the event's start to 16 ticks after its end reaches the threshold. Nothing is "
+                        "point-adjusted."
+                    }
+                    dt { "false alarm" } dd {
+                        "An episode of ticks at or above the threshold outside all events and the 64 ticks after each; a "
+                        "long one costs one more per 256 ticks."
+                    }
+                    dt { "1/1k, 1/10k" } dd {
+                        "The lowest threshold, one for all instruments, that costs at most one false alarm per 1,000 or "
+                        "10,000 ticks of this test. It is chosen with the labels, so it measures scores, not the setting."
+                    }
+                }
+            }
+        }
+    }
+}
