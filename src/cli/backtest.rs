@@ -28,10 +28,10 @@ pub struct Arguments {
     /// Labelled events (instrument,start_seq,end_seq,kind,…): print the figures.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Write instrument,seq,score, one row per tick.
+    /// Write instrument,seq,score, one row per tick; gzip if FILE ends in .gz.
     #[arg(long, value_name = "FILE")]
     scores: Option<PathBuf>,
-    /// Write instrument,seq,…, one row per opened alert.
+    /// Write instrument,seq,…, one row per opened alert; gzip if FILE ends in .gz.
     #[arg(long, value_name = "FILE")]
     alerts: Option<PathBuf>,
     /// Write the whole result as one HTML page; more of it with --labels.

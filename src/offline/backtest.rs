@@ -1,9 +1,12 @@
 //! The backtest: fit on one folder of ticks, score another causally, tick by tick, with the daemon's detector.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use thiserror::Error;
 
 use super::driver::Driver;
@@ -232,36 +235,52 @@ fn feed(
     Ok(count)
 }
 
-/// Writes `instrument,seq,score`, shortest digits that read back the same.
+/// Writes `instrument,seq,score`, shortest digits that read back the same; gzip if the name ends in `.gz`.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_scores(path: &Path, scores: &[InstrumentScores]) -> std::io::Result<()> {
-    let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
-    writeln!(out, "instrument,seq,score")?;
-    for instrument in scores {
-        for (seq, score) in instrument.scores.iter().enumerate() {
-            writeln!(out, "{},{seq},{score}", instrument.instrument)?;
+pub fn write_scores(path: &Path, scores: &[InstrumentScores]) -> io::Result<()> {
+    write_table(path, |out| {
+        writeln!(out, "instrument,seq,score")?;
+        for instrument in scores {
+            for (seq, score) in instrument.scores.iter().enumerate() {
+                writeln!(out, "{},{seq},{score}", instrument.instrument)?;
+            }
         }
-    }
-    out.flush()
+        Ok(())
+    })
 }
 
-/// Writes one line per opened alert.
+/// Writes one line per opened alert; gzip if the name ends in `.gz`.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_alerts(path: &Path, opened: &[(usize, Alert)]) -> std::io::Result<()> {
-    let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
-    writeln!(out, "instrument,seq,arm,kind,severity,score,feature")?;
-    for (seq, alert) in opened {
-        let feature = alert.features.first().map_or("", |feature| feature.name());
-        let (arm, kind, severity) = (alert.arm.name(), alert.kind.name(), alert.severity.name());
-        writeln!(
-            out,
-            "{},{seq},{arm},{kind},{severity},{},{feature}",
-            alert.instrument, alert.score
-        )?;
+pub fn write_alerts(path: &Path, opened: &[(usize, Alert)]) -> io::Result<()> {
+    write_table(path, |out| {
+        writeln!(out, "instrument,seq,arm,kind,severity,score,feature")?;
+        for (seq, alert) in opened {
+            let feature = alert.features.first().map_or("", |feature| feature.name());
+            let (arm, kind, severity) = (alert.arm.name(), alert.kind.name(), alert.severity.name());
+            writeln!(
+                out,
+                "{},{seq},{arm},{kind},{severity},{},{feature}",
+                alert.instrument, alert.score
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes what `rows` writes to a file, as gzip if its name ends in `.gz`. The same rows give the same bytes: the gzip
+/// header holds no stamp.
+fn write_table(path: &Path, rows: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    if tick_files::is_gzip(path) {
+        let mut packed = GzEncoder::new(file, Compression::default());
+        rows(&mut packed)?;
+        file = packed.finish()?;
+    } else {
+        rows(&mut file)?;
     }
-    out.flush()
+    file.flush()
 }

@@ -105,6 +105,11 @@ fn unreadable(path: &Path, source: std::io::Error) -> TickFileError {
     }
 }
 
+/// Tells by its name whether a file is gzip.
+pub(super) fn is_gzip(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}
+
 /// The lines of a file after its header.
 pub struct Lines {
     path: PathBuf,
@@ -117,8 +122,7 @@ pub struct Lines {
 /// [`TickFileError`] when it cannot be read or has another header.
 pub fn open(path: &Path) -> Result<Lines, TickFileError> {
     let file = File::open(path).map_err(|source| unreadable(path, source))?;
-    let is_gzip = path.extension().is_some_and(|extension| extension == "gz");
-    let reader: Box<dyn Read + Send> = if is_gzip {
+    let reader: Box<dyn Read + Send> = if is_gzip(path) {
         Box::new(MultiGzDecoder::new(file))
     } else {
         Box::new(file)

@@ -1,9 +1,11 @@
 //! The command line: exit codes that say what went wrong, and results that equal the library's.
 
 use std::fs;
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use serde_json::Value;
 use tapewatch::config::Config;
 use tapewatch::inject::Label;
@@ -301,6 +303,15 @@ fn backtest_scores_every_tick_once_and_judges_as_the_library_does() {
         fs::read(files.path("scores.csv")).unwrap(),
         fs::read(files.path("again.csv")).unwrap()
     );
+    // A name that ends in .gz gets gzip.
+    let packed = ["--scores", "again.csv.gz", "--alerts", "alerts.csv.gz"];
+    files.backtest(0, &[&["--model", "model.safetensors"], &packed[..]].concat());
+    for (plain, packed) in [("scores.csv", "again.csv.gz"), ("alerts.csv", "alerts.csv.gz")] {
+        let mut unpacked = String::new();
+        let mut reader = GzDecoder::new(fs::File::open(files.path(packed)).unwrap());
+        reader.read_to_string(&mut unpacked).unwrap();
+        assert!(unpacked == fs::read_to_string(files.path(plain)).unwrap(), "{packed}");
+    }
 }
 
 #[test]
