@@ -12,7 +12,6 @@ use crate::offline::backtest::{
 };
 use crate::offline::evaluation;
 use crate::offline::report::{self, Judgement, Report, Run};
-use crate::pipeline::feature::FEATURES;
 use crate::store;
 
 #[derive(Debug, clap::Args)]
@@ -134,9 +133,8 @@ fn what_was_run(arguments: &Arguments, config: &Config, artifact: &Artifact) -> 
         test: shown(&arguments.test),
         labels: arguments.labels.as_ref().map(shown),
         model: arguments.model.as_ref().map(shown),
-        seed: artifact.provenance.seed,
-        model_version: artifact.version.0,
-        features: FEATURES,
+        spec: artifact.weights.spec,
+        provenance: artifact.provenance.clone(),
         budget_per_10k: config.alerts.false_alarms_per_10k_ticks,
         alert_threshold: f64::from(config.alerts.threshold()),
     }

@@ -95,7 +95,7 @@ pub(super) fn picture(scene: &Scene, levels: &Levels) -> Markup {
     html! {
         svg.closeup viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) role="img"
             aria-label="Prices, sizes and score, tick by tick" {
-            (price.y_axis(3))
+            (price.y_axis(4))
             @if size_max(scene) > 0.0 { (size.y_axis(2)) }
             (score.y_axis(2))
             @for event in scene.events.iter().filter(shown) {

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::number::{count, fixed, part, percent};
 use super::{Judgement, Report, Run};
+use crate::model::spec::ContextKind;
 use crate::offline::evaluation::KindFinding;
 
 /// Kinds named as found least.
@@ -23,7 +24,7 @@ pub(super) fn header(report: &Report) -> Markup {
                     }
                 }
             }
-            (what_was_run(&report.run, report.tapes.len(), ticks))
+            (what_was_run(report, ticks))
             div.cards {
                 @match &report.judgement {
                     Some(judgement) => (judged_cards(judgement, &report.run)),
@@ -68,23 +69,59 @@ fn least_found(judgement: &Judgement) -> Vec<KindFinding> {
     kinds
 }
 
-fn what_was_run(run: &Run, instruments: usize, ticks: usize) -> Markup {
+fn what_was_run(report: &Report, ticks: usize) -> Markup {
+    let run = &report.run;
     html! {
         dl {
-            div { dt { "fitted on" } dd { @match &run.model {
-                Some(model) => { "nothing: model " code { (model) } " was given" },
-                None => code { (run.train) },
-            } } }
-            @if run.model.is_some() { div { dt { "seen before" } dd { code { (run.train) } } } }
-            div { dt { "scored" } dd { code { (run.test) } } }
-            div { dt { "labels" } dd { @match &run.labels { Some(labels) => code { (labels) }, None => "none" } } }
-            div { dt { "instruments" } dd { (count(instruments)) } }
-            div { dt { "ticks" } dd { (count(ticks)) } }
-            div { dt { "features per tick" } dd { (run.features) } }
-            div { dt { "seed" } dd { (run.seed) } }
-            div { dt { "model version" } dd { (run.model_version) } }
-            div { dt { "program" } dd { "tapewatch " (run.program) } }
+            @match &run.model {
+                Some(model) => {
+                    (fact("model, as given", html! { code { (model) } }))
+                    (fact("seen before", html! { code { (run.train) } }))
+                },
+                None => (fact("fitted on", html! { code { (run.train) } })),
+            }
+            (fact("scored", html! { code { (run.test) } }))
+            (fact("labels", match &run.labels { Some(labels) => html! { code { (labels) } }, None => html! { "none" } }))
+            (fact("instruments", html! { (count(report.tapes.len())) }))
+            (fact("ticks", html! { (count(ticks)) }))
+            @if let Some(judgement) = &report.judgement {
+                @let kinds = judgement.figures.counts.len();
+                (fact("labelled events", html! { (count(judgement.figures.events)) " of " (count(kinds)) " kinds" }))
+            }
+            (model(run))
+            (fact("program", html! { "tapewatch " (run.program) }))
         }
+    }
+}
+
+/// Writes one fact of the list.
+fn fact(name: &str, value: Markup) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
+}
+
+/// Says what the model is and where it comes from.
+fn model(run: &Run) -> Markup {
+    let (spec, provenance) = (&run.spec, &run.provenance);
+    let parameters = spec.parameters();
+    let numbers: usize = parameters
+        .iter()
+        .map(|(_, shape)| shape.iter().product::<usize>())
+        .sum();
+    let layers = if spec.layers == 1 { "layer" } else { "layers" };
+    let context = match spec.context {
+        ContextKind::Window => format!("windows of {} rows", spec.lookback),
+        ContextKind::Carried => "carried state".to_owned(),
+    };
+    html! {
+        (fact("features per tick", html! { (spec.input_size) }))
+        (fact("model", html! {
+            "LSTM, " (spec.layers) " " (layers) " of " (spec.hidden_size) " units, " (context) "; "
+            (spec.heads().join(", ")) "; " (count(numbers)) " parameters"
+        }))
+        (fact("trained on", html! {
+            (count(provenance.ticks as usize)) " ticks of " (count(provenance.instruments as usize)) " instruments"
+        }))
+        (fact("seed", html! { (provenance.seed) }))
     }
 }
 

@@ -22,6 +22,8 @@ use super::backtest::Outcome;
 use super::evaluation::{
     AlertFigures, Breakdown, EvaluationError, Figures, Labels, breakdown, evaluate, evaluate_alerts,
 };
+use crate::model::artifact::Provenance;
+use crate::model::spec::ModelSpec;
 use crate::pipeline::alert::Alert;
 use crate::pipeline::tick::Tick;
 
@@ -38,12 +40,10 @@ pub struct Run {
     pub labels: Option<String>,
     /// The model's file; none if the model was fitted in this run.
     pub model: Option<String>,
-    /// Seed of the model's training.
-    pub seed: u64,
-    /// The model's version.
-    pub model_version: u32,
-    /// Features of a row.
-    pub features: usize,
+    /// Sizes and parts of the model.
+    pub spec: ModelSpec,
+    /// Where the model comes from.
+    pub provenance: Provenance,
     /// The configured false-alarm budget (alerted ticks in 10,000).
     pub budget_per_10k: f64,
     /// The score from which an alert opens.

@@ -78,6 +78,13 @@ pub(super) fn stamp(nanos: i64) -> String {
     format!("{} UTC", seconds.replace('T', " "))
 }
 
+/// Writes the time of day of a stamp in UTC to the second, or day and time to the minute; empty as [`stamp`] is.
+pub(super) fn clock(nanos: i64, with_day: bool) -> String {
+    let text = stamp(nanos);
+    let shown = if with_day { 5..16 } else { 11..19 };
+    text.get(shown).unwrap_or_default().to_owned()
+}
+
 /// Writes a length of time in the unit that fits it.
 pub(super) fn duration(nanos: i64) -> String {
     let seconds = nanos as f64 / 1e9;
@@ -121,6 +128,10 @@ mod tests {
         );
         assert_eq!([0.5, 10.04, -0.01].map(coordinate), ["0.5", "10", "0"]);
         assert_eq!(stamp(1_381_241_243_403_000_000), "2013-10-08 14:07:23 UTC");
+        assert_eq!(
+            [false, true].map(|with_day| clock(1_381_241_243_403_000_000, with_day)),
+            ["14:07:23", "10-08 14:07"]
+        );
         assert_eq!(
             [40_000_000, 2_500_000_000, 400_000_000_000].map(duration),
             ["40 ms", "2.5 s", "7 min"]

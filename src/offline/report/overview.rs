@@ -6,14 +6,23 @@ use super::downsample::{extremes, maxima};
 use super::levels::Levels;
 use super::number::{coordinate, count, fixed};
 use super::panel::{Frame, Panel};
-use super::scale::robust_range;
+use super::scale::{Scale, robust_range};
 use super::{Tape, number};
 use crate::offline::evaluation::{EventFinding, IGNORED_TICKS};
 use crate::pipeline::alert::Alert;
 use crate::pipeline::tick::{Body, Tick};
 
-/// Size of the drawing (pixels before scaling).
-const SIZE: (f64, f64) = (1080.0, 362.0);
+/// Size of the drawing without the names of events (pixels before scaling).
+const SIZE: (f64, f64) = (1080.0, 376.0);
+
+/// Room for the slanted names of events (pixels).
+const NAMES_HEIGHT: f64 = 64.0;
+
+/// Names of events are at least this far apart, and at most this far from their event (pixels).
+const NAME_GAP: f64 = 15.0;
+
+/// Characters of a kind's name: what the room holds.
+const NAME_CHARS_MAX: usize = 15;
 
 /// Left and right edge of both panels (pixels).
 const ACROSS: (f64, f64) = (66.0, 1004.0);
@@ -24,6 +33,12 @@ const PRICE_POINTS_MAX: usize = 1_200;
 /// Stems of the score: a stem is 1.2 pixels wide.
 const SCORE_POINTS_MAX: usize = 600;
 
+/// Events drawn for one instrument: about half of what can be told apart.
+pub(super) const EVENTS_DRAWN_MAX: usize = 200;
+
+/// A feed longer than this has days on its axis (nanoseconds).
+const DAY_NANOS: i64 = 86_400_000_000_000;
+
 /// Alerts closer than this share a marker (pixels).
 const MARKER_PIXELS: f64 = 5.0;
 
@@ -32,11 +47,14 @@ const ALERTS_NAMED_MAX: usize = 3;
 
 /// Draws one instrument. `events`: those of this instrument; none without labels.
 pub(super) fn chart(tape: &Tape, events: Option<&[&EventFinding]>, levels: &Levels) -> Markup {
+    let shown = events.unwrap_or_default();
+    let shown = &shown[..shown.len().min(EVENTS_DRAWN_MAX)];
+    let lift = if shown.is_empty() { 0.0 } else { NAMES_HEIGHT };
     let frame = |top, bottom| Frame {
         left: ACROSS.0,
         right: ACROSS.1,
-        top,
-        bottom,
+        top: top + lift,
+        bottom: bottom + lift,
     };
     let prices: Vec<Option<f64>> = tape.ticks.iter().map(|tick| tick.as_ref().map(price)).collect();
     let ticks = (0.0, tape.scores.len().max(2) as f64 - 1.0);
@@ -48,11 +66,12 @@ pub(super) fn chart(tape: &Tape, events: Option<&[&EventFinding]>, levels: &Leve
     let lower = Panel::new(frame(236.0, 332.0), ticks, (0.0, levels.score_max));
     let points = extremes(&prices, PRICE_POINTS_MAX);
     html! {
-        svg.overview viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) role="img"
+        svg.overview viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1 + lift)) role="img"
             aria-label=(format!("Price and score of {} over its ticks", tape.instrument)) {
             (upper.y_axis(4))
             (lower.y_axis(5))
-            @for event in events.unwrap_or_default() { (event_span(event, &upper, &lower, levels)) }
+            @for event in shown { (event_span(event, &upper, &lower, levels)) }
+            (event_names(shown, &upper))
             (upper.line("price", points.iter().map(|&(tick, value)| (tick as f64, value))))
             (off_scale(&points, &upper))
             (score(tape, &lower, levels))
@@ -60,7 +79,8 @@ pub(super) fn chart(tape: &Tape, events: Option<&[&EventFinding]>, levels: &Leve
             (levels.names(&lower))
             (alert_markers(&tape.alerts, events, &lower))
             (lower.x_axis(8, "tick"))
-            (upper.title("price (mid of a quote, price of a trade), the feed's unit", 22.0))
+            (clock(tape, &lower))
+            (upper.title("price (mid of a quote, price of a trade), the feed's unit", 22.0 + lift))
             (lower.title("score, −log₁₀ of the p-value; highest of neighbouring ticks", 22.0))
         }
     }
@@ -78,9 +98,10 @@ pub(super) fn price(tick: &Tick) -> f64 {
 fn event_span(event: &EventFinding, upper: &Panel, lower: &Panel, levels: &Levels) -> Markup {
     let class = verdict(event);
     let ticks = (event.start, event.end);
+    let (_, top) = upper.y.ends();
     let mark = Panel {
         x: upper.x,
-        y: super::scale::Scale::new((0.0, 1.0), (27.0, 18.0)),
+        y: Scale::new((0.0, 1.0), (top - 5.0, top - 14.0)),
     };
     html! {
         g class=(class) {
@@ -89,6 +110,54 @@ fn event_span(event: &EventFinding, upper: &Panel, lower: &Panel, levels: &Level
             (lower.span("span", ticks, 2.0))
             (mark.span("mark", ticks, 6.0))
         }
+    }
+}
+
+/// Writes the kinds of the events above their marks; none where its neighbours leave no room.
+fn event_names(events: &[&EventFinding], panel: &Panel) -> Markup {
+    let (_, top) = panel.y.ends();
+    let mut free = 0.0_f64;
+    let mut names: Vec<(f64, &EventFinding)> = Vec::new();
+    for event in events {
+        let middle = (panel.x.at(event.start as f64) + panel.x.at(event.end as f64)) / 2.0;
+        let place = middle.max(free);
+        if place - middle <= NAME_GAP {
+            names.push((place, event));
+            free = place + NAME_GAP;
+        }
+    }
+    html! {
+        @for (place, event) in names {
+            @let at = format!("translate({} {})rotate(-45)", coordinate(place + 2.0), coordinate(top - 17.0));
+            g class=(verdict(event)) { text.kind transform=(at) { (clipped(&event.kind)) } }
+        }
+    }
+}
+
+/// Shortens a name to what the room above a mark holds.
+fn clipped(name: &str) -> String {
+    match name.char_indices().nth(NAME_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+/// Writes the time below the numbers of the ticks.
+fn clock(tape: &Tape, panel: &Panel) -> Markup {
+    let time = |tick: usize| Some(tape.ticks.get(tick)?.as_ref()?.event_time.0);
+    let places: Vec<(f64, i64)> = panel
+        .x
+        .ticks(8)
+        .into_iter()
+        .filter_map(|(value, _)| Some((panel.x.at(value), time(value as usize)?)))
+        .collect();
+    let ends = places.first().zip(places.last());
+    let with_day = ends.is_some_and(|(first, last)| last.1.saturating_sub(first.1) > DAY_NANOS);
+    let (bottom, _) = panel.y.ends();
+    let y = coordinate(bottom + 28.0);
+    html! {
+        @if !places.is_empty() { text.axis.end x=(coordinate(ACROSS.0 - 28.0)) y=(y) { "UTC" } }
+        @for (x, nanos) in places { text.axis.mid x=(coordinate(x)) y=(y) { (number::clock(nanos, with_day)) } }
     }
 }
 

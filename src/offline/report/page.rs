@@ -12,8 +12,12 @@ const STYLE: &str = include_str!("style.css");
 /// Forbids scripts and whatever comes from elsewhere, should a name ever get past the escaping.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// Instruments drawn in full: about 30 KB each. The others stand in the table alone.
+/// Instruments drawn: more than anyone looks through. The others stand in the table alone.
 const INSTRUMENTS_DRAWN_MAX: usize = 60;
+
+/// What the drawings of the instruments may take, so that a page stays below 3 MB and any browser shows it at once
+/// (bytes). One takes 30,000 to 60,000.
+const DRAWINGS_BYTES_MAX: usize = 2_000_000;
 
 /// Makes the page. The same report gives the same bytes.
 pub fn page(report: &Report) -> String {
@@ -92,29 +96,55 @@ fn figures(judgement: &Judgement) -> Markup {
 
 fn instruments(report: &Report, levels: &Levels) -> Markup {
     let judged = report.judgement.is_some();
+    let drawings = drawings(report, levels);
     html! {
         section id="instruments" {
             h2 { "Instruments" }
-            (tables::instruments(report, INSTRUMENTS_DRAWN_MAX))
+            (tables::instruments(report, drawings.len()))
             p {
                 "The score of a tick is −log₁₀ of the probability that a normal tick looks this odd: 3 is one in 1,000, "
-                "6 is one in a million. Both axes of scores and thresholds are the same for all instruments; many ticks "
+                "6 is one in a million. The axis of scores and the thresholds are the same for all instruments. Many ticks "
                 "share a point, which shows their lowest and highest price and their highest score."
+                @if judged { " Hover over a mark to read what is behind it." } @else { " Hover over an alert to read it." }
             }
             (legend(judged))
-            @if report.tapes.len() > INSTRUMENTS_DRAWN_MAX {
-                p { "Only the first " (INSTRUMENTS_DRAWN_MAX) " of " (count(report.tapes.len())) " are drawn." }
+            @if report.tapes.len() > drawings.len() {
+                p { "Only the first " (count(drawings.len())) " of " (count(report.tapes.len())) " are drawn." }
             }
-            @for (index, tape) in report.tapes.iter().enumerate().take(INSTRUMENTS_DRAWN_MAX) {
-                @let events = report.judgement.as_ref().map(|judgement| worst::events_of(judgement, index));
+            @for drawing in &drawings { (drawing) }
+        }
+    }
+}
+
+/// Draws the instruments, the first ones if there are too many for one page.
+fn drawings(report: &Report, levels: &Levels) -> Vec<Markup> {
+    let mut bytes = 0;
+    let tapes = report.tapes.iter().enumerate().take(INSTRUMENTS_DRAWN_MAX);
+    tapes
+        .map(|(index, tape)| {
+            let events = report
+                .judgement
+                .as_ref()
+                .map(|judgement| worst::events_of(judgement, index));
+            html! {
                 article id=(format!("instrument-{index}")) {
                     h3 { (tape.instrument) }
                     p.quiet { (span_of(tape)) }
                     div.scroll { (overview::chart(tape, events.as_deref(), levels)) }
+                    @if let Some(events) = events.filter(|events| !events.is_empty()) {
+                        @if events.len() > overview::EVENTS_DRAWN_MAX {
+                            p.quiet { "Only its first " (overview::EVENTS_DRAWN_MAX) " labelled events are drawn." }
+                        }
+                        (tables::events(&events))
+                    }
                 }
             }
-        }
-    }
+        })
+        .take_while(|drawing| {
+            bytes += drawing.0.len();
+            bytes <= DRAWINGS_BYTES_MAX
+        })
+        .collect()
 }
 
 /// Says how much there is of an instrument, and from when to when.
@@ -206,10 +236,12 @@ fn glossary(judged: bool) -> Markup {
             dl {
                 dt { "tick" } dd { "One message of the feed, a trade or a quote. Ticks are numbered from 0." }
                 dt { "alert" } dd {
-                    "Opened by a tick that reaches the configured threshold; goes on until the instrument is quiet again."
+                    "Opened by a tick that reaches the configured threshold; goes on until the instrument is quiet again. "
+                    "None opens while one is open, nor shortly after."
                 }
                 dt { "arm" } dd {
-                    "What spoke: " code { "reconstruction" } " (the LSTM's error), " code { "pointwise" }
+                    "What spoke: " code { "reconstruction" } " (the LSTM's error), " code { "judge" }
+                    " (the head that was taught injected faults), " code { "pointwise" }
                     " (the features themselves) or " code { "guard" } " (a plain check of the feed)."
                 }
                 dt { "leading features" } dd {

@@ -7,6 +7,12 @@ use maud::{Markup, html};
 use super::number::coordinate;
 use super::scale::Scale;
 
+/// Width of a character of an axis, about (pixels).
+const CHARACTER_WIDTH: f64 = 6.2;
+
+/// Where the unit of the lower axis ends, left of the panel (pixels).
+const UNIT_GAP: f64 = 12.0;
+
 /// A rectangle with a scale across and a scale upwards.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Panel {
@@ -61,14 +67,18 @@ impl Panel {
         }
     }
 
-    /// Draws the lower edge, with round numbers below it and their unit on the left.
+    /// Draws the lower edge, with round numbers below it and their unit on the left, whose place no number takes.
     pub fn x_axis(&self, wanted: usize, unit: &str) -> Markup {
         let (left, right) = self.x.ends();
         let (bottom, _) = self.y.ends();
+        let mut numbers = self.x.ticks(wanted);
+        numbers.retain(|(value, text)| {
+            self.x.at(*value) - text.len() as f64 * CHARACTER_WIDTH / 2.0 > left - UNIT_GAP + 2.0
+        });
         html! {
             path.edge d=(format!("M{} {}H{}", coordinate(left), coordinate(bottom), coordinate(right))) {}
-            text.axis.end x=(coordinate(left - 12.0)) y=(coordinate(bottom + 14.0)) { (unit) }
-            @for (value, text) in self.x.ticks(wanted) {
+            text.axis.end x=(coordinate(left - UNIT_GAP)) y=(coordinate(bottom + 14.0)) { (unit) }
+            @for (value, text) in numbers {
                 text.axis.mid x=(coordinate(self.x.at(value))) y=(coordinate(bottom + 14.0)) { (text) }
             }
         }

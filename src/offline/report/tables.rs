@@ -1,9 +1,13 @@
-//! Two tables: by kind of event, and by instrument.
+//! Three tables: by kind of event, by instrument, and the events of one instrument.
 
 use maud::{Markup, html};
 
 use super::number::{count, fixed, part};
 use super::{Judgement, Report};
+use crate::offline::evaluation::EventFinding;
+
+/// Rows of a table: more than anyone reads.
+const ROWS_MAX: usize = 400;
 
 /// Writes the kinds, those found least first.
 pub(super) fn kinds(judgement: &Judgement) -> Markup {
@@ -20,7 +24,7 @@ pub(super) fn kinds(judgement: &Judgement) -> Markup {
                 th.number { "median delay, ticks" }
             } }
             tbody {
-                @for kind in &kinds {
+                @for kind in kinds.iter().take(ROWS_MAX) {
                     tr {
                         td { (kind.kind) }
                         td.number { (count(kind.events)) }
@@ -51,7 +55,7 @@ pub(super) fn instruments(report: &Report, drawn: usize) -> Markup {
                 th.number { "alerts per 10,000 ticks" }
             } }
             tbody {
-                @for (index, tape) in report.tapes.iter().enumerate() {
+                @for (index, tape) in report.tapes.iter().enumerate().take(ROWS_MAX) {
                     @let (ticks, alerts) = (tape.scores.len(), tape.alerts.len());
                     tr {
                         td {
@@ -66,6 +70,7 @@ pub(super) fn instruments(report: &Report, drawn: usize) -> Markup {
                 }
             }
         } }
+        @if report.tapes.len() > ROWS_MAX { p { "Only the first " (count(ROWS_MAX)) " are listed." } }
     }
 }
 
@@ -84,6 +89,44 @@ fn judged(judgement: &Judgement, instrument: usize) -> Markup {
         td.number { (count(own().count())) }
         td { (bar(found, own().count())) }
         td.number { (count(alarms.filter(|alarm| alarm.instrument == instrument).count())) }
+    }
+}
+
+/// Writes the events of one instrument in the order of the labels, folded away.
+pub(super) fn events(events: &[&EventFinding]) -> Markup {
+    let after = |delay: Option<usize>| match delay {
+        Some(0) => "at once".to_owned(),
+        Some(1) => "after 1 tick".to_owned(),
+        Some(ticks) => format!("after {} ticks", count(ticks)),
+        None => "missed".to_owned(),
+    };
+    html! {
+        details {
+            summary { "Its labelled events, one by one (" (count(events.len())) ")" }
+            div.scroll { table {
+                thead { tr {
+                    th { "kind of event" }
+                    th.number { "first tick" }
+                    th.number { "last tick" }
+                    th.number { "highest score" }
+                    th { "found at 1/1k" }
+                    th { "found at 1/10k" }
+                } }
+                tbody {
+                    @for event in events.iter().take(ROWS_MAX) {
+                        tr {
+                            td { (event.kind) }
+                            td.number { (count(event.start)) }
+                            td.number { (count(event.end)) }
+                            td.number { (fixed(event.peak, 2)) }
+                            td { (after(event.delay_1k_ticks)) }
+                            td { (after(event.delay_10k_ticks)) }
+                        }
+                    }
+                }
+            } }
+            @if events.len() > ROWS_MAX { p { "Only the first " (count(ROWS_MAX)) " are listed." } }
+        }
     }
 }
 

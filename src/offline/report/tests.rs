@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::offline::evaluation::{Event, InstrumentAlerts, InstrumentScores};
+use crate::offline::evaluation::{Event, EventFinding, InstrumentAlerts, InstrumentScores};
 use crate::pipeline::alert::{AlertKind, AlertState, Arm, Cause, FeatureShare, Mode, Severity};
 use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use crate::pipeline::tick::{Body, Quote, Trade};
@@ -22,9 +22,15 @@ fn run(name: &str) -> Run {
         test: format!("{name}/test"),
         labels: Some(format!("{name}/labels.csv")),
         model: None,
-        seed: 7,
-        model_version: 1,
-        features: 36,
+        spec: ModelSpec::autoencoder(36, 16, 1, 32, 4),
+        provenance: Provenance {
+            program: "0.0.0".to_owned(),
+            trained_at: String::new(),
+            seed: 7,
+            ticks: 20_000,
+            instruments: 2,
+            loss: None,
+        },
         budget_per_10k: 1.0,
         alert_threshold: 4.0,
     }
@@ -192,6 +198,9 @@ fn page_with_labels_says_what_was_found_and_shows_the_worst() {
         "The worst misses",
         "The worst false alarms",
         "A, ticks 2000 to 2100: missed; highest score 0.10",
+        "LSTM, 1 layer of 16 units, windows of 32 rows; decoder; 5,220 parameters",
+        "rotate(-45)\">spike</text>",
+        "14:07:23</text>",
         "alert by reconstruction, warning",
         "9.50, expected 0.250",
     ] {
@@ -241,6 +250,47 @@ fn strange_data_breaks_nothing() {
     let page = page(&report);
     assert_well_formed(&page);
     assert!(!page.contains("NaN") && !page.contains("inf\""));
+}
+
+#[test]
+fn page_of_many_restless_instruments_stays_small() {
+    let one = Judgement::new(&outcome("A"), &labels("A")).unwrap();
+    let restless = |index: usize| Tape {
+        instrument: format!("I{index}"),
+        ticks: (0..2_000)
+            .map(|index| {
+                tick(
+                    index,
+                    if index % 40 == 0 {
+                        1e5
+                    } else {
+                        100.0 + (index * index % 17) as f64
+                    },
+                )
+            })
+            .collect(),
+        scores: (0..2_000).map(|tick| (tick * tick % 19) as f64 * 0.5).collect(),
+        alerts: (0..2_000)
+            .step_by(10)
+            .map(|tick| (tick, alert("I", tick, 5.0)))
+            .collect(),
+    };
+    let mut report = report("A", true);
+    report.tapes = (0..500).map(restless).collect();
+    let event = one.breakdown.events[0].clone();
+    let events = (0..60).flat_map(|instrument| (0..300).map(move |index| (instrument, index * 6)));
+    let judgement = report.judgement.as_mut().unwrap();
+    judgement.breakdown.events = events
+        .map(|(instrument, start)| EventFinding {
+            instrument,
+            start,
+            end: start + 2,
+            ..event.clone()
+        })
+        .collect();
+    let page = page(&report);
+    assert!(page.len() < 3_000_000, "{} bytes", page.len());
+    assert!(page.contains(" of 500 are drawn"));
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn heights(peak: f64, levels: &Levels) -> Markup {
 /// Says what the alert said, if there was one.
 fn said(alert: Option<&Alert>) -> Markup {
     let Some(alert) = alert else {
-        return html! { span.quiet { "no alert opened here" } };
+        return html! { span.quiet { "no alert opened in these ticks" } };
     };
     html! {
         "alert by " (alert.arm.name()) ", " (alert.severity.name())
