@@ -237,7 +237,7 @@ fn glossary(judged: bool) -> Markup {
                 dt { "tick" } dd { "One message of the feed, a trade or a quote. Ticks are numbered from 0." }
                 dt { "alert" } dd {
                     "Opened by a tick that reaches the configured threshold; goes on until the instrument is quiet again. "
-                    "None opens while one is open, nor shortly after."
+                    "None opens while one is open."
                 }
                 dt { "arm" } dd {
                     "What spoke: " code { "reconstruction" } " (the LSTM's error), " code { "judge" }
