@@ -322,15 +322,41 @@ impl Config {
         }
         check.above_zero("decode.record_bytes_max", self.decode.record_bytes_max as u64);
         check.above_zero("decode.instrument_bytes_max", self.decode.instrument_bytes_max as u64);
-        check.that(
-            "guards.price_ratio_max",
-            self.guards.price_ratio_max > 1.0,
-            "expected more than 1",
-        );
+        self.check_guards(&mut check);
         self.check_detection(&mut check);
         self.check_learning(&mut check);
         self.check_edges(&mut check);
         check.problems
+    }
+
+    fn check_guards(&self, check: &mut Checks) {
+        let guards = &self.guards;
+        for (key, found, least) in [
+            ("guards.price_ratio_max", guards.price_ratio_max, 1.0),
+            ("guards.decimal_shift_tolerance", guards.decimal_shift_tolerance, 0.0),
+            ("guards.time_jump_secs_max", guards.time_jump_secs_max, 0.0),
+            ("guards.stale_secs_min", guards.stale_secs_min, 0.0),
+            ("guards.stale_secs_max", guards.stale_secs_max, guards.stale_secs_min),
+        ] {
+            let text = format!("expected more than {least}, found {found}");
+            check.that(key, found > least, &text);
+        }
+        for (key, found, least) in [
+            ("guards.time_future_secs_max", guards.time_future_secs_max, 0.0),
+            ("guards.stale_gap_multiple", guards.stale_gap_multiple, 1.0),
+            ("guards.frozen_run_multiple", guards.frozen_run_multiple, 1.0),
+        ] {
+            let text = format!("expected {least} or more, found {found}");
+            check.that(key, found >= least, &text);
+        }
+        check.that(
+            "guards.decimal_shift_tolerance",
+            guards.decimal_shift_tolerance < 1.0,
+            "expected a share below 1",
+        );
+        check.above_zero("guards.sequence_run_min", u64::from(guards.sequence_run_min));
+        check.above_zero("guards.sequence_hole_max", guards.sequence_hole_max);
+        check.above_zero("guards.frozen_ticks_min", u64::from(guards.frozen_ticks_min));
     }
 
     fn check_detection(&self, check: &mut Checks) {
@@ -519,6 +545,14 @@ mod tests {
             "detector.rows_kept",
         ] {
             assert!(text.contains(key), "{key}: {text}");
+        }
+        let text = error("[guards]\nstale_secs_max = 1.0\nfrozen_ticks_min = 0\nsequence_hole_max = 0");
+        for problem in [
+            "guards.stale_secs_max: expected more than 2, found 1",
+            "guards.frozen_ticks_min: expected more than 0",
+            "guards.sequence_hole_max: expected more than 0",
+        ] {
+            assert!(text.contains(problem), "{problem}: {text}");
         }
         assert!(error("[output]\nalerts_topic = \"ticks\"").contains("read itself"));
         assert!(error("[decode.json]\nprice = \"price\"").contains("json.price"));

@@ -18,6 +18,7 @@ use crate::model::base::Base;
 use crate::pipeline::alert::{Alert, AlertState};
 use crate::pipeline::decode::{DecodeConfig, Format};
 use crate::pipeline::detector::{DetectorConfig, Effect, LimitConfig};
+use crate::pipeline::guard::GuardConfig;
 use crate::pipeline::score::ModelVersion;
 use crate::pipeline::tick::{InstrumentTicks, Tick};
 use crate::pipeline::time::ArrivalTime;
@@ -198,7 +199,7 @@ pub fn read_folder_lines(folder: &Path, config: &Config) -> Result<Vec<Vec<Optio
     Ok(ticks.collect::<Result<_, _>>()?)
 }
 
-/// Every tick is scored, whatever the stride of the daemon; lines are CSV.
+/// Every tick is scored, whatever the stride of the daemon; lines are CSV, and nobody knows when they arrived.
 fn detector_config(config: &Config) -> DetectorConfig {
     DetectorConfig {
         decode: DecodeConfig {
@@ -208,6 +209,10 @@ fn detector_config(config: &Config) -> DetectorConfig {
         limits: LimitConfig {
             stride: 1,
             ..config.detector.clone()
+        },
+        guards: GuardConfig {
+            time_future: false,
+            ..config.guards.clone()
         },
         ..config.detector_config()
     }

@@ -110,7 +110,7 @@ pub enum Outcome {
     NoModel,
     /// Its offset was applied before.
     AlreadyApplied,
-    /// Its feed sequence number was seen before.
+    /// Its feed sequence number was seen before, with the same stamp; a guard alone saw it.
     Duplicate,
     /// It is no tick; it became a dead letter.
     Rejected,
@@ -332,11 +332,14 @@ impl Detector {
         let Some(instrument) = &mut self.slots[slot] else {
             return Ok(Outcome::OverCap);
         };
-        if instrument.is_repeated(&tick) {
+        let checked = instrument
+            .guards
+            .observe(&self.config.guards, &tick, record.arrival_time);
+        pending.slot = Some(slot);
+        pending.finding = checked.finding;
+        if checked.is_repeated {
             return Ok(Outcome::Duplicate);
         }
-        pending.slot = Some(slot);
-        pending.finding = instrument.guards.observe(&self.config.guards, &tick);
         instrument.take_row(&tick);
         let Some(model) = &self.model else {
             return Ok(Outcome::NoModel);
@@ -423,6 +426,10 @@ impl Detector {
         let model_score = evidence.as_ref().map_or(0.0, |evidence| evidence.score());
         pending.verdict.score = guard_score.max(model_score);
         pending.verdict.guard = pending.finding.map(|finding| finding.guard);
+        // A tick that came before can raise an alert; it does not count as one more quiet tick.
+        if pending.verdict.outcome == Outcome::Duplicate && guard_score < self.config.alerts.threshold() {
+            return;
+        }
         let (arm, kind) = match pending.finding {
             Some(finding) if guard_score >= model_score => (Arm::Guard, AlertKind::Guard(finding.guard)),
             _ => (

@@ -1,14 +1,22 @@
 //! Guards: deterministic checks of one tick against the instrument's last ones, from the first tick, before any model.
 //!
 //! A finding is scored by how rarely it happened before on this instrument (−log₁₀ of its estimated probability), so a
-//! venue whose quotes are locked a quarter of the time raises no alarm by being itself. Guards know neither models nor
-//! thresholds.
+//! venue whose quotes are locked a quarter of the time raises no alarm by being itself. What lasts (a frozen price, a
+//! clock that is fast) is found once, at its first tick. Costs and memory per instrument are bounded by constants. Guards
+//! know neither models nor thresholds.
+
+mod longest;
+mod prices;
+mod sequence;
+mod stamps;
 
 use serde::{Deserialize, Serialize};
 
-use super::robust::RunningMedian;
-use super::tick::{Body, Tick};
-use super::time::EventTime;
+use self::prices::Prices;
+use self::sequence::{Sequences, Step};
+use self::stamps::Stamps;
+use super::tick::Tick;
+use super::time::ArrivalTime;
 
 /// A deterministic feed-integrity check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,17 +28,38 @@ pub enum Guard {
     LockedQuote,
     /// A price of zero or less, or one that is a multiple of the recent median.
     AbsurdPrice,
+    /// A price, of one side or both, that is about 10, 100, 0.1 or 0.01 times the recent median.
+    DecimalShift,
     /// The event time lies before that of the tick before.
     TimeRegress,
+    /// The event time comes back from a leap forward.
+    TimeJump,
+    /// The event time lies ahead of the arrival time.
+    TimeFuture,
+    /// The tick came before: same sequence number, same stamp.
+    Duplicate,
+    /// Sequence numbers are missing on a feed that counts without holes.
+    SequenceGap,
+    /// The tick ends a silence that is long for this instrument.
+    Stale,
+    /// The price, or the whole tick, has been repeated for far longer than usual for this instrument.
+    Frozen,
 }
 
 impl Guard {
     /// All guards, in a fixed order.
-    pub const ALL: [Guard; 4] = [
+    pub const ALL: [Guard; 11] = [
         Guard::CrossedQuote,
         Guard::LockedQuote,
         Guard::AbsurdPrice,
+        Guard::DecimalShift,
         Guard::TimeRegress,
+        Guard::TimeJump,
+        Guard::TimeFuture,
+        Guard::Duplicate,
+        Guard::SequenceGap,
+        Guard::Stale,
+        Guard::Frozen,
     ];
 
     /// Gives the name used in alerts, metrics and logs.
@@ -39,17 +68,26 @@ impl Guard {
             Guard::CrossedQuote => "crossed_quote",
             Guard::LockedQuote => "locked_quote",
             Guard::AbsurdPrice => "absurd_price",
+            Guard::DecimalShift => "decimal_shift",
             Guard::TimeRegress => "time_regress",
+            Guard::TimeJump => "time_jump",
+            Guard::TimeFuture => "time_future",
+            Guard::Duplicate => "duplicate",
+            Guard::SequenceGap => "sequence_gap",
+            Guard::Stale => "stale",
+            Guard::Frozen => "frozen",
         }
     }
 
     /// Gives the ticks that a new instrument is taken to have shown without a finding: how rare the check's failure is
-    /// on an ordinary feed. Quotes lock on many venues; time goes back and prices multiply on none.
+    /// on an ordinary feed. Quotes lock and messages come twice on many feeds; time goes back and prices multiply on
+    /// none. Of 1.1 million clean ticks of nine instruments, three ended a long silence or made a long standstill.
     fn prior_ticks(self) -> f64 {
         match self {
-            Guard::LockedQuote => 3e3,
-            Guard::CrossedQuote => 1e4,
-            Guard::AbsurdPrice | Guard::TimeRegress => 1e5,
+            Guard::LockedQuote | Guard::Duplicate => 3e3,
+            Guard::CrossedQuote | Guard::SequenceGap => 1e4,
+            Guard::Stale | Guard::Frozen => 3e4,
+            Guard::AbsurdPrice | Guard::DecimalShift | Guard::TimeRegress | Guard::TimeJump | Guard::TimeFuture => 1e5,
         }
     }
 }
@@ -64,10 +102,63 @@ pub struct GuardConfig {
     pub locked_quote: bool,
     /// Whether absurd prices are looked for.
     pub absurd_price: bool,
+    /// Whether absurd prices near a power of ten have a name of their own.
+    pub decimal_shift: bool,
     /// Whether event times that go back are looked for.
     pub time_regress: bool,
+    /// Whether event times that come back from a leap have a name of their own.
+    pub time_jump: bool,
+    /// Whether event times ahead of the arrival time are looked for.
+    pub time_future: bool,
+    /// Whether repeated sequence numbers are a finding; they are no ticks either way.
+    pub duplicate: bool,
+    /// Whether missing sequence numbers are looked for.
+    pub sequence_gap: bool,
+    /// Whether long silences are looked for.
+    pub stale: bool,
+    /// Whether long standstills are looked for.
+    pub frozen: bool,
     /// A price is absurd from this many times the recent median, or below its inverse (ratio, > 1).
     pub price_ratio_max: f64,
+    /// A price is shifted within this share of 10, 100, 0.1 or 0.01 times the recent median (share, 0–1).
+    pub decimal_shift_tolerance: f64,
+    /// A stamp leaps when it moves on by more than this, and by more than is usual (seconds, > 0).
+    pub time_jump_secs_max: f64,
+    /// A stamp may lie so far ahead of the arrival time (seconds, ≥ 0).
+    pub time_future_secs_max: f64,
+    /// Numbers are missing only after so many in a row without a hole (ticks, > 0).
+    pub sequence_run_min: u32,
+    /// A larger step is a new numbering (numbers, > 0).
+    pub sequence_hole_max: u64,
+    /// A silence is long from this many times the longest of late (ratio, ≥ 1) …
+    pub stale_gap_multiple: f64,
+    /// … and from here on (seconds, > 0) …
+    pub stale_secs_min: f64,
+    /// … to here; a longer one is a closed market (seconds, > `stale_secs_min`).
+    pub stale_secs_max: f64,
+    /// Prices are frozen after this many times the longest standstill of late (ratio, ≥ 1) …
+    pub frozen_run_multiple: f64,
+    /// … and after so many ticks (ticks, > 0).
+    pub frozen_ticks_min: u32,
+}
+
+impl GuardConfig {
+    /// Tells whether a guard runs.
+    fn looks_for(&self, guard: Guard) -> bool {
+        match guard {
+            Guard::CrossedQuote => self.crossed_quote,
+            Guard::LockedQuote => self.locked_quote,
+            Guard::AbsurdPrice => self.absurd_price,
+            Guard::DecimalShift => self.decimal_shift,
+            Guard::TimeRegress => self.time_regress,
+            Guard::TimeJump => self.time_jump,
+            Guard::TimeFuture => self.time_future,
+            Guard::Duplicate => self.duplicate,
+            Guard::SequenceGap => self.sequence_gap,
+            Guard::Stale => self.stale,
+            Guard::Frozen => self.frozen,
+        }
+    }
 }
 
 /// What a guard has to say of one tick.
@@ -79,11 +170,21 @@ pub struct Finding {
     pub surprise: f32,
 }
 
+/// What the guards made of one record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Checked {
+    /// Whether its tick came before; then it is no tick, and nothing but this was taken in.
+    pub is_repeated: bool,
+    /// The most surprising finding.
+    pub finding: Option<Finding>,
+}
+
 /// What the guards remember of one instrument.
 #[derive(Clone, Debug, Default)]
 pub struct GuardState {
-    last_event_time: Option<EventTime>,
-    recent_prices: RunningMedian<9>,
+    prices: Prices,
+    stamps: Stamps,
+    sequences: Sequences,
     ticks: f64,
     found: [f64; Guard::ALL.len()],
 }
@@ -93,47 +194,31 @@ impl GuardState {
     const TICKS_MAX: f64 = 1e6;
 
     /// Checks one tick, takes it in, and gives the most surprising finding.
-    pub fn observe(&mut self, config: &GuardConfig, tick: &Tick) -> Option<Finding> {
-        let failed = self.failed(config, tick);
-        let finding = Guard::ALL
-            .into_iter()
-            .zip(failed)
-            .filter(|(_, failed)| *failed)
-            .map(|(guard, _)| Finding {
+    pub fn observe(&mut self, config: &GuardConfig, tick: &Tick, arrival: ArrivalTime) -> Checked {
+        let mut failed = Failed::default();
+        let step = self.sequences.step(config, tick);
+        let is_repeated = step == Step::Repeated;
+        if is_repeated {
+            failed.add_if(Guard::Duplicate, true);
+        } else {
+            failed.add_if(Guard::SequenceGap, step == Step::Gap);
+            self.prices.observe(config, &tick.body, &mut failed);
+            self.stamps.observe(config, tick.event_time, arrival, &mut failed);
+        }
+        let finding = failed
+            .of(config)
+            .map(|guard| Finding {
                 guard,
                 surprise: self.surprise(guard),
             })
             .reduce(|best, other| if other.surprise > best.surprise { other } else { best });
-        self.remember(tick, failed);
-        finding
-    }
-
-    fn failed(&self, config: &GuardConfig, tick: &Tick) -> [bool; Guard::ALL.len()] {
-        let (crossed, locked) = match tick.body {
-            Body::Quote(quote) => (quote.bid > quote.ask, quote.bid == quote.ask),
-            Body::Trade(_) => (false, false),
-        };
-        let absurd = match tick.body {
-            Body::Quote(quote) => self.is_absurd(config, quote.bid) || self.is_absurd(config, quote.ask),
-            Body::Trade(trade) => self.is_absurd(config, trade.price),
-        };
-        let regress = self.last_event_time.is_some_and(|last| tick.event_time < last);
-        [
-            config.crossed_quote && crossed,
-            config.locked_quote && locked,
-            config.absurd_price && absurd,
-            config.time_regress && regress,
-        ]
-    }
-
-    fn is_absurd(&self, config: &GuardConfig, price: f64) -> bool {
-        if price <= 0.0 {
-            return true;
+        failed.of(config).for_each(|guard| self.found[guard as usize] += 1.0);
+        self.ticks += f64::from(u8::from(!is_repeated));
+        if self.ticks >= Self::TICKS_MAX {
+            self.ticks *= 0.5;
+            self.found.iter_mut().for_each(|found| *found *= 0.5);
         }
-        let Some(median) = self.recent_prices.value() else {
-            return false;
-        };
-        price > median * config.price_ratio_max || price * config.price_ratio_max < median
+        Checked { is_repeated, finding }
     }
 
     /// Laplace's rule with the guard's prior: (found + 1) in (ticks + prior).
@@ -141,99 +226,24 @@ impl GuardState {
         let probability = (self.found[guard as usize] + 1.0) / (self.ticks + guard.prior_ticks());
         (-libm::log10(probability)).max(0.0) as f32
     }
+}
 
-    fn remember(&mut self, tick: &Tick, failed: [bool; Guard::ALL.len()]) {
-        self.last_event_time = Some(tick.event_time);
-        let price = match tick.body {
-            Body::Quote(quote) => quote.mid(),
-            Body::Trade(trade) => trade.price,
-        };
-        if price > 0.0 {
-            self.recent_prices.observe(price);
-        }
-        self.ticks += 1.0;
-        for (found, failed) in self.found.iter_mut().zip(failed) {
-            *found += f64::from(u8::from(failed));
-        }
-        if self.ticks >= Self::TICKS_MAX {
-            self.ticks *= 0.5;
-            self.found.iter_mut().for_each(|found| *found *= 0.5);
-        }
+/// The guards that one tick fails.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failed([bool; Guard::ALL.len()]);
+
+impl Failed {
+    fn add_if(&mut self, guard: Guard, fails: bool) {
+        self.0[guard as usize] |= fails;
+    }
+
+    /// Those that run.
+    fn of(self, config: &GuardConfig) -> impl Iterator<Item = Guard> {
+        Guard::ALL
+            .into_iter()
+            .filter(move |guard| self.0[*guard as usize] && config.looks_for(*guard))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::tick::{Quote, Trade};
-
-    const CONFIG: GuardConfig = GuardConfig {
-        crossed_quote: true,
-        locked_quote: true,
-        absurd_price: true,
-        time_regress: true,
-        price_ratio_max: 3.0,
-    };
-
-    fn quote(time: i64, bid: f64, ask: f64) -> Tick {
-        let body = Body::Quote(Quote {
-            bid,
-            ask,
-            bid_size: None,
-            ask_size: None,
-        });
-        Tick {
-            event_time: EventTime(time),
-            sequence: None,
-            body,
-        }
-    }
-
-    fn trade(time: i64, price: f64) -> Tick {
-        Tick {
-            event_time: EventTime(time),
-            sequence: None,
-            body: Body::Trade(Trade { price, size: None }),
-        }
-    }
-
-    fn guard_of(state: &mut GuardState, tick: Tick) -> Option<Guard> {
-        state.observe(&CONFIG, &tick).map(|finding| finding.guard)
-    }
-
-    #[test]
-    fn each_guard_finds_its_fault_at_the_first_ticks() {
-        let mut state = GuardState::default();
-        assert_eq!(guard_of(&mut state, quote(1, 10.0, 10.1)), None);
-        assert_eq!(guard_of(&mut state, quote(2, 10.2, 10.1)), Some(Guard::CrossedQuote));
-        assert_eq!(guard_of(&mut state, quote(3, 10.1, 10.1)), Some(Guard::LockedQuote));
-        assert_eq!(guard_of(&mut state, trade(2, 10.1)), Some(Guard::TimeRegress));
-        assert_eq!(guard_of(&mut state, trade(2, 101.0)), Some(Guard::AbsurdPrice));
-        assert_eq!(guard_of(&mut state, trade(2, 1.01)), Some(Guard::AbsurdPrice));
-        assert_eq!(guard_of(&mut state, trade(3, -1.0)), Some(Guard::AbsurdPrice));
-        assert_eq!(guard_of(&mut state, trade(3, 10.0)), None);
-    }
-
-    #[test]
-    fn locked_quotes_of_a_venue_that_locks_often_lose_their_surprise() {
-        let mut rare = GuardState::default();
-        let mut often = GuardState::default();
-        for i in 0..10_000 {
-            rare.observe(&CONFIG, &quote(i, 10.0, 10.1));
-            often.observe(&CONFIG, &quote(i, 10.0, if i % 4 == 0 { 10.0 } else { 10.1 }));
-        }
-        let locked = quote(10_000, 10.0, 10.0);
-        let surprise = |state: &mut GuardState| state.observe(&CONFIG, &locked).unwrap().surprise;
-        assert!(surprise(&mut rare) > 4.0);
-        assert!(surprise(&mut often) < 0.75);
-    }
-
-    #[test]
-    fn switched_off_guard_finds_nothing() {
-        let config = GuardConfig {
-            crossed_quote: false,
-            ..CONFIG
-        };
-        assert_eq!(GuardState::default().observe(&config, &quote(1, 10.2, 10.1)), None);
-    }
-}
+mod tests;

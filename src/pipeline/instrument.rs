@@ -30,7 +30,6 @@ pub(super) struct Instrument {
     /// The model's calibration for it; `None` before a model.
     pub calibration: Option<Arc<Calibration>>,
     pub mode: Mode,
-    sequences: RecentSequences,
 }
 
 impl Instrument {
@@ -47,7 +46,6 @@ impl Instrument {
             rows_since_scored: 0,
             calibration: None,
             mode: Mode::Learning,
-            sequences: RecentSequences::default(),
         };
         instrument.follow(model);
         instrument
@@ -95,32 +93,5 @@ impl Instrument {
             .map_or(raw, |calibration| calibration.transform.apply(&raw));
         self.window.push(raw, input);
         self.rows_seen = self.rows_seen.saturating_add(1);
-    }
-
-    /// Tells whether the feed's own sequence number was seen already; remembers it otherwise.
-    pub fn is_repeated(&mut self, tick: &Tick) -> bool {
-        tick.sequence
-            .is_some_and(|sequence| self.sequences.seen_before(sequence))
-    }
-}
-
-/// The feed's last sequence numbers.
-#[derive(Clone, Debug, Default)]
-struct RecentSequences {
-    numbers: [Option<u64>; RecentSequences::KEPT],
-    next: usize,
-}
-
-impl RecentSequences {
-    /// Feeds repeat a message within a few of its kind (A/B line arbitration, resends after a gap).
-    const KEPT: usize = 32;
-
-    fn seen_before(&mut self, sequence: u64) -> bool {
-        if self.numbers.contains(&Some(sequence)) {
-            return true;
-        }
-        self.numbers[self.next] = Some(sequence);
-        self.next = (self.next + 1) % Self::KEPT;
-        false
     }
 }

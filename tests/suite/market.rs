@@ -24,6 +24,10 @@ use tapewatch::train::trainer::train;
 
 /// A model that is trained within a second, and limits that suit it.
 pub const SMALL: &str = r#"
+# Records arrive a millisecond apart here, whatever their stamps say.
+[guards]
+time_future = false
+
 [model]
 base = "none"
 hidden_size = 8

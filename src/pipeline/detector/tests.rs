@@ -1,6 +1,7 @@
 //! The detector driven by hand, with a scorer of three lines in place of a network.
 
 use super::*;
+use crate::config::Config;
 use crate::pipeline::alert::AlertState;
 use crate::pipeline::calibration::{Arms, Calibration, Calibrations, RowErrors};
 use crate::pipeline::decode::{Format, JsonFields, TimeUnit};
@@ -69,12 +70,10 @@ fn config() -> DetectorConfig {
             year_min: 1990,
             year_max: 2100,
         },
+        // Records arrive in 1970 here.
         guards: GuardConfig {
-            crossed_quote: true,
-            locked_quote: true,
-            absurd_price: true,
-            time_regress: true,
-            price_ratio_max: 3.0,
+            time_future: false,
+            ..Config::from_toml("").unwrap().guards
         },
         alerts: AlertConfig {
             false_alarms_per_10k_ticks: 1.0,
@@ -214,6 +213,29 @@ fn repeated_feed_sequence_is_a_duplicate_and_equal_content_is_none() {
 }
 
 #[test]
+fn duplicate_can_raise_an_alert_but_counts_as_no_tick_of_one() {
+    let decode = DecodeConfig {
+        format: Format::Json,
+        ..config().decode
+    };
+    let mut driver = Driver::new(DetectorConfig { decode, ..config() });
+    let payload = |driver: &mut Driver, number: i64| {
+        let (time, price) = (1_700_000_000_000_000_000 + number * 1_000_000, 10 + number % 2);
+        driver.payload(&format!(r#"{{"s":"A","t":{time},"p":{price},"seq":{number}}}"#));
+    };
+    (0..10_000).for_each(|number| payload(&mut driver, number));
+    (0..8).for_each(|_| payload(&mut driver, 9_999));
+    (10_000..10_004).for_each(|number| payload(&mut driver, number));
+    driver.input(Input::EndOfBatch);
+    assert_eq!(driver.detector.status().open_alerts, 1);
+    payload(&mut driver, 10_004);
+    driver.input(Input::EndOfBatch);
+    let alerts = alerts(&driver.effects);
+    let kinds: Vec<_> = alerts.iter().map(|alert| (alert.kind.name(), alert.ticks)).collect();
+    assert_eq!(kinds, [("duplicate", 1), ("duplicate", 6)]);
+}
+
+#[test]
 fn late_tick_is_flagged_and_scored() {
     let mut driver = Driver::new(config());
     driver.input(Input::Model(model(1)));
@@ -236,7 +258,7 @@ fn guard_alert_opens_before_any_model_and_resolves() {
         alerts.iter().map(|alert| alert.state).collect::<Vec<_>>(),
         [AlertState::Opened, AlertState::Resolved]
     );
-    assert_eq!(alerts[0].kind, AlertKind::Guard(Guard::AbsurdPrice));
+    assert_eq!(alerts[0].kind, AlertKind::Guard(Guard::DecimalShift));
     assert_eq!(&*alerts[0].id, "ticks-0-10");
     assert!(alerts[0].features.is_empty());
 }

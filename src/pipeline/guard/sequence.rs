@@ -1,0 +1,61 @@
+//! The feed's own sequence numbers: repeated ones and missing ones.
+
+use super::GuardConfig;
+use crate::pipeline::tick::Tick;
+use crate::pipeline::time::EventTime;
+
+/// What a tick's number says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing: there is none, it follows the last one, or it begins anew.
+    Ordinary,
+    /// The tick came before.
+    Repeated,
+    /// Numbers are missing before it, on a feed that counts without holes.
+    Gap,
+}
+
+/// The feed's last sequence numbers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sequences {
+    recent: [Option<(u64, EventTime)>; Sequences::KEPT],
+    next: usize,
+    last: Option<u64>,
+    /// Ticks in a row whose number was the last one's successor.
+    in_order: u32,
+}
+
+impl Sequences {
+    /// Feeds repeat a message within a few of its kind (A/B line arbitration, resends after a gap).
+    const KEPT: usize = 32;
+
+    /// Reads one tick's number and takes it in, unless it is repeated.
+    ///
+    /// A repeated number has its first stamp too; one with another stamp belongs to a feed that has begun to count anew.
+    /// Numbers that are shared by several instruments, or are no counters, never run long enough for a hole to mean
+    /// something; and after a number that went back the run begins anew, so that a restart is no gap.
+    pub fn step(&mut self, config: &GuardConfig, tick: &Tick) -> Step {
+        let Some(number) = tick.sequence else {
+            return Step::Ordinary;
+        };
+        if self.recent.contains(&Some((number, tick.event_time))) {
+            return Step::Repeated;
+        }
+        self.recent[self.next] = Some((number, tick.event_time));
+        self.next = (self.next + 1) % Self::KEPT;
+        let Some(last) = self.last.replace(number) else {
+            return Step::Ordinary;
+        };
+        if number.checked_sub(last) == Some(1) {
+            self.in_order = self.in_order.saturating_add(1);
+            return Step::Ordinary;
+        }
+        let in_order = std::mem::take(&mut self.in_order);
+        let is_hole = number > last && number - last <= config.sequence_hole_max;
+        if is_hole && in_order >= config.sequence_run_min {
+            Step::Gap
+        } else {
+            Step::Ordinary
+        }
+    }
+}
