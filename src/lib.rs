@@ -221,8 +221,8 @@
 //!   the end of an alert whose instrument is silent. So that end alone may differ between two runs.
 //! - **Three arms beside the guards: judge, reconstruction and pointwise.** The kernel fills the forecast where a model
 //!   has a predictor; the detector does not look at it yet. Nor is the error over a whole window an arm.
-//! - **Four guards of the planned dozen**: crossed quote, locked quote, absurd price, time regress. A repeated sequence
-//!   number is an outcome, not a guard. Sequence gaps and silence are not looked for.
+//! - **Silence is found by the tick that ends it.** The guards see ticks alone, so an instrument that stays silent, and a
+//!   whole partition that does, raise no alert.
 //! - **Calibration stands still between two trainings.** An arm's level is the instrument's own, its tail the group's; an
 //!   instrument that no training has seen has the pooled transform and level. Nothing moves with the ticks.
 //! - **Training takes all recent ticks**, those within alerts and around halts too. The cost: the tails of an

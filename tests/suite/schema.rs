@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 use tapewatch::kafka::alert_record::SCHEMA_JSON;
+use tapewatch::pipeline::guard::Guard;
 
 use crate::golden;
 
@@ -60,6 +61,18 @@ fn published_examples_validate() {
         examples += 1;
     }
     assert!(examples >= 4);
+}
+
+#[test]
+fn every_guard_is_named_in_schema_and_readme() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
+    let (schema, readme) = (read("deploy/schema/alert.v1.json"), read("README.md"));
+    for guard in Guard::ALL {
+        let name = guard.name();
+        assert!(schema.contains(&format!("\"{name}\"")), "{name} is not in the schema");
+        assert!(readme.contains(&format!("| `{name}` |")), "{name} is not in the README");
+    }
 }
 
 #[test]
