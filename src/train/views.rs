@@ -3,7 +3,9 @@
 //! What a judge takes for usual, it takes from clean ticks, and those are few. A view is as real as the ticks behind it:
 //! a market turned upside down, a slower feed, a feed of trades or of quotes alone. Knows nothing of features or models.
 
+use crate::inject::price_step;
 use crate::pipeline::tick::{Body, Quote, Tick, Trade};
+use crate::pipeline::time::EventTime;
 
 /// A way to look at an instrument's ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub enum View {
     Thinned,
     /// Both.
     ThinnedMirrored,
+    /// Prices on a grid three times as coarse, quotes moved outwards, and stamps of which about four in a row are alike.
+    Coarse,
     /// Trades without the quotes.
     TradesAlone,
     /// Quotes without trades and sizes.
@@ -27,11 +31,12 @@ const TICKS_MIN: usize = 1000;
 
 impl View {
     /// All views.
-    pub const ALL: [View; 6] = [
+    pub const ALL: [View; 7] = [
         View::Plain,
         View::Mirrored,
         View::Thinned,
         View::ThinnedMirrored,
+        View::Coarse,
         View::TradesAlone,
         View::QuotesAlone,
     ];
@@ -43,6 +48,7 @@ impl View {
             View::Mirrored => mirrored(ticks),
             View::Thinned => Some(thinned(ticks)),
             View::ThinnedMirrored => mirrored(&thinned(ticks)),
+            View::Coarse => coarse(ticks),
             View::TradesAlone => alone(ticks, true),
             View::QuotesAlone => alone(ticks, false),
         }
@@ -79,6 +85,41 @@ fn mirrored(ticks: &[Tick]) -> Option<Vec<Tick>> {
     Some(ticks.iter().map(mirror).collect())
 }
 
+/// Steps of the feed's price grid that make one of a coarse feed.
+const COARSE_STEPS: f64 = 3.0;
+/// Median gaps between ticks that a coarse feed's stamps are apart.
+const COARSE_GAPS: i64 = 4;
+
+fn coarse(ticks: &[Tick]) -> Option<Vec<Tick>> {
+    let step = COARSE_STEPS * price_step(ticks)?;
+    let pairs = ticks.windows(2);
+    let mut gaps: Vec<i64> = pairs
+        .map(|pair| pair[1].event_time.nanos_since(pair[0].event_time))
+        .filter(|gap| *gap > 0)
+        .collect();
+    gaps.sort_unstable();
+    let stamp_step = COARSE_GAPS * gaps.get(gaps.len() / 2)?;
+    let blur = |tick: &Tick| {
+        let body = match tick.body {
+            Body::Trade(trade) => Body::Trade(Trade {
+                price: (trade.price / step).round() * step,
+                ..trade
+            }),
+            Body::Quote(quote) => Body::Quote(Quote {
+                bid: (quote.bid / step).floor() * step,
+                ask: (quote.ask / step).ceil() * step,
+                ..quote
+            }),
+        };
+        Tick {
+            event_time: EventTime(tick.event_time.0.div_euclid(stamp_step) * stamp_step),
+            body,
+            ..*tick
+        }
+    };
+    Some(ticks.iter().map(blur).collect())
+}
+
 /// Leaves ticks out without a rhythm of its own.
 fn thinned(ticks: &[Tick]) -> Vec<Tick> {
     let keeps = |index: usize| (index * 7919 % 1009).is_multiple_of(2);
@@ -109,7 +150,6 @@ fn alone(ticks: &[Tick], trades: bool) -> Option<Vec<Tick>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::time::EventTime;
 
     fn ticks() -> Vec<Tick> {
         let tick = |index: i64| Tick {
@@ -148,6 +188,19 @@ mod tests {
         }
         assert_eq!(sums.len(), 1500);
         assert!(sums.iter().all(|sum| *sum == sums[0]));
+    }
+
+    #[test]
+    fn a_coarse_feed_never_quotes_inside_the_true_one() {
+        let ticks = ticks();
+        let coarse = View::Coarse.of(&ticks).unwrap();
+        for (tick, other) in ticks.iter().zip(&coarse) {
+            if let (Body::Quote(quote), Body::Quote(other)) = (tick.body, other.body) {
+                assert!(other.bid <= quote.bid && other.ask >= quote.ask);
+                assert!(other.ask - other.bid <= quote.ask - quote.bid + 6.0);
+            }
+            assert!((0..4).contains(&tick.event_time.nanos_since(other.event_time)));
+        }
     }
 
     #[test]
