@@ -4,16 +4,21 @@ use std::collections::HashMap;
 use std::path::Path as FilePath;
 
 use super::models::{SEED, series, spec};
+use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::{Value, json};
 use tapewatch::model::kernel::network::{CarriedRows, Kernel, WindowRows};
 use tapewatch::model::kernel::simd::Path;
+use tapewatch::model::lstm::Recurrence;
+use tapewatch::model::network::Network;
 use tapewatch::model::spec::{LstmSpec, ModelSpec};
 use tapewatch::model::weights::Weights;
 use tapewatch::pipeline::score::{Evidence, Workspace};
 
 /// Batches of windows.
 const BATCHES: [usize; 5] = [1, 16, 64, 256, 1024];
+/// Batches of windows for candle: beyond these it gains nothing more.
+const CANDLE_BATCHES: [usize; 3] = [1, 64, 256];
 
 /// Where the rows come from.
 #[derive(Clone, Copy)]
@@ -28,11 +33,19 @@ pub enum Work {
     },
 }
 
+/// Who computes.
+#[derive(Clone, Copy)]
+enum Implementation {
+    Kernel(Path),
+    /// The reference network on candle's own operations.
+    Candle,
+}
+
 /// One thing to time.
 pub struct Case {
     name: &'static str,
     spec: ModelSpec,
-    path: Path,
+    implementation: Implementation,
     work: Work,
 }
 
@@ -41,13 +54,19 @@ pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     for path in Path::available() {
         // Without fused multiply-add in the compiler's target a call is made for each: one case shows that it is equal.
+        let implementation = Implementation::Kernel(path);
         let is_slow = path == Path::Portable && !cfg!(target_feature = "fma");
         for name in ["ref", "ref_conditioned", "large", "large_conditioned"] {
             let spec = spec(name);
             for batch in BATCHES.into_iter().filter(|batch| !is_slow || *batch == 16) {
                 for (k, gathered) in [(spec.lookback, false), (spec.lookback, true), (8, false)] {
                     let work = Work::Windows { batch, k, gathered };
-                    cases.push(Case { name, spec, path, work });
+                    cases.push(Case {
+                        name,
+                        spec,
+                        implementation,
+                        work,
+                    });
                 }
             }
         }
@@ -58,12 +77,25 @@ pub fn all() -> Vec<Case> {
                     cases.push(Case {
                         name,
                         spec: spec(name),
-                        path,
+                        implementation,
                         work,
                     });
                 }
             }
         }
+    }
+    for name in ["ref", "large"] {
+        let spec = spec(name);
+        cases.extend(CANDLE_BATCHES.map(|batch| Case {
+            name,
+            spec,
+            implementation: Implementation::Candle,
+            work: Work::Windows {
+                batch,
+                k: spec.lookback,
+                gathered: false,
+            },
+        }));
     }
     cases
 }
@@ -105,9 +137,23 @@ fn errors(windows: &[Vec<f32>], rebuilt: &[f32], k: usize, features: usize, scor
 }
 
 impl Case {
-    /// Gives the path it runs on.
+    /// Gives the path whose peak it is measured against.
     pub fn path(&self) -> Path {
-        self.path
+        match self.implementation {
+            Implementation::Kernel(path) => path,
+            Implementation::Candle => Path::best(),
+        }
+    }
+
+    /// Gives the kernel's case with the same scores, where this one is not the kernel's.
+    pub fn counterpart(&self) -> Option<Case> {
+        match self.implementation {
+            Implementation::Kernel(_) => None,
+            Implementation::Candle => Some(Case {
+                implementation: Implementation::Kernel(Path::best()),
+                ..*self
+            }),
+        }
     }
 
     /// Says which case it is.
@@ -118,11 +164,15 @@ impl Case {
             (_, true) => "conditioned",
             (_, false) => "unconditioned",
         };
+        let (implementation, path) = match self.implementation {
+            Implementation::Kernel(path) => ("kernel", Some(path.name())),
+            Implementation::Candle => ("candle", None),
+        };
         let mut label = json!({
             "model": self.name.trim_end_matches("_conditioned"),
             "decoder": decoder,
-            "implementation": "kernel",
-            "path": self.path.name(),
+            "implementation": implementation,
+            "path": path,
         });
         let more = match self.work {
             Work::Windows { batch, k, gathered } => {
@@ -177,8 +227,19 @@ impl Case {
 
     /// Packs the weights and gives what is to be timed: scores of one run.
     pub fn prepare(&self) -> Box<dyn FnMut() -> Vec<f32>> {
-        let kernel = Kernel::new(&Weights::seeded(self.spec, SEED), self.path);
+        let weights = Weights::seeded(self.spec, SEED);
         let inputs = inputs(&self.spec, self.work);
+        match self.implementation {
+            Implementation::Kernel(path) => self.prepare_kernel(Kernel::new(&weights, path), inputs),
+            Implementation::Candle => {
+                let network =
+                    Network::with(&weights, &Device::Cpu, Recurrence::Reference).expect("weights in candle's tensors");
+                self.prepare_candle(network, inputs)
+            }
+        }
+    }
+
+    fn prepare_kernel(&self, kernel: Kernel, inputs: Vec<Vec<f32>>) -> Box<dyn FnMut() -> Vec<f32>> {
         let features = self.spec.input_size;
         let (mut workspace, mut evidence) = (Workspace::default(), Evidence::default());
         match self.work {
@@ -215,6 +276,24 @@ impl Case {
             }
         }
     }
+
+    /// The windows are one tensor before the time begins; windows are all that this runs.
+    fn prepare_candle(&self, network: Network, inputs: Vec<Vec<f32>>) -> Box<dyn FnMut() -> Vec<f32>> {
+        let (features, lookback) = (self.spec.input_size, self.spec.lookback);
+        let shape = (inputs.len(), lookback, features);
+        let windows = Tensor::from_vec(inputs.concat(), shape, &Device::Cpu).expect("windows of one length");
+        let mut scores = Vec::new();
+        let rebuild = move || -> candle_core::Result<Vec<f32>> {
+            let rebuilt = network.rebuild(&windows, lookback)?;
+            // (K, B, F) → (B, K, F).
+            rebuilt.transpose(0, 1)?.contiguous()?.flatten_all()?.to_vec1()
+        };
+        Box::new(move || {
+            let rebuilt = rebuild().expect("windows that fit the network");
+            errors(&inputs, &rebuilt, lookback, features, &mut scores);
+            scores.clone()
+        })
+    }
 }
 
 /// Writes what the peers are to run: `<model>.safetensors` with the weights, `inputs` `(N, T, F)` and `scores` `(N,)`.
@@ -248,7 +327,7 @@ pub fn dump(folder: &FilePath) {
         let case = Case {
             name,
             spec,
-            path: Path::best(),
+            implementation: Implementation::Kernel(Path::best()),
             work,
         };
         let inputs = inputs(&spec, work);

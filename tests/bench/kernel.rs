@@ -1,9 +1,13 @@
-//! How fast the kernel scores, against this core's own peak: `cargo bench --bench kernel [-- OPTION…]`.
+//! How fast the kernel scores, against this core's own peak and against candle: `cargo bench --bench kernel [-- OPTION…]`.
 //!
 //! Prints one JSON object per case. `gflops` counts two operations per multiply-add of W_ih, W_hh and heads as the model
 //! defines them, and no activations; `peak_share` divides by what the same core does in fused multiply-adds alone, measured
 //! beside every case; `hash` is the xxh3-64 of the scores' little-endian bytes, equal on every path. Each figure is the
 //! best of several rounds, which is what the program costs when nothing else has the core.
+//!
+//! Cases with `"implementation":"candle"` score the same windows with the reference network on candle's own operations, as
+//! one thread unless `RAYON_NUM_THREADS` says otherwise, to within 1e-4 of the kernel's scores; their `path` is null, and
+//! their `peak_share` is that of the best path.
 //!
 //! `--only WORD[,WORD…]`: cases whose JSON holds every word. `--rounds N`, `--millis N`: rounds and their length.
 //! `--dump DIR`: write weights, inputs and scores of the cases that `tests/bench/peers.py` compares, as safetensors.
@@ -14,13 +18,32 @@ mod cases;
 mod models;
 mod timing;
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use cases::{Case, all};
 use tapewatch::model::kernel::simd::Path;
 use timing::{Timing, peak_gflops};
 
+/// The program's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How many threads candle takes; it reads this once.
+const THREADS: &str = "RAYON_NUM_THREADS";
+/// Float sums in another order differ by about 1e-6; a wrong gate or row by far more than this.
+const DISAGREEMENT_MAX: f32 = 1e-4;
+
 fn main() {
+    if std::env::var_os(THREADS).is_none() {
+        let itself = std::env::current_exe().expect("the path of this bench");
+        let error = Command::new(itself)
+            .args(std::env::args_os().skip(1))
+            .env(THREADS, "1")
+            .exec();
+        panic!("cannot start with {THREADS}=1: {error}");
+    }
     let mut only = Vec::new();
     let mut timing = Timing::default();
     let mut dump: Option<PathBuf> = None;
@@ -53,7 +76,16 @@ fn main() {
 fn measured(case: &Case, timing: &Timing) -> serde_json::Value {
     let mut line = case.label();
     let mut run = case.prepare();
-    let hash = xxhash_rust::xxh3::xxh3_64(&run().iter().flat_map(|score| score.to_le_bytes()).collect::<Vec<u8>>());
+    let scores = run();
+    if let Some(counterpart) = case.counterpart() {
+        for (found, expected) in scores.iter().zip(counterpart.prepare()()) {
+            assert!(
+                (found - expected).abs() <= DISAGREEMENT_MAX,
+                "{line}: {found}, the kernel {expected}"
+            );
+        }
+    }
+    let hash = xxhash_rust::xxh3::xxh3_64(&scores.iter().flat_map(|score| score.to_le_bytes()).collect::<Vec<u8>>());
     let peak = peak_gflops(case.path());
     let seconds = timing.best(&mut || {
         std::hint::black_box(run());
