@@ -84,6 +84,20 @@ pub enum Mode {
     Scoring,
 }
 
+impl Mode {
+    /// Taken off what a model says of an instrument that it does not know (decades): the pooled calibration is wrong by so
+    /// much on some feeds, and fewer false alarms than the budget are better than more.
+    const RESERVE_DECADES: f32 = 1.0;
+
+    /// Gives what a model's score counts for.
+    pub fn temper(self, score: f32) -> f32 {
+        match self {
+            Mode::Learning => (score - Self::RESERVE_DECADES).max(0.0),
+            Mode::Scoring => score,
+        }
+    }
+}
+
 /// What is wrong, as far as it has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AlertKind {
@@ -392,6 +406,13 @@ mod tests {
     fn scores_between_resolving_level_and_threshold_open_nothing_and_keep_an_alert_open() {
         assert!(revisions(&[3.9; 20]).is_empty());
         assert_eq!(revisions(&[&[4.0][..], &[3.1; 20]].concat()).len(), 1);
+    }
+
+    #[test]
+    fn a_model_speaks_with_reserve_of_what_it_does_not_know() {
+        assert_eq!(Mode::Learning.temper(5.5), 4.5);
+        assert_eq!(Mode::Learning.temper(0.5), 0.0);
+        assert_eq!(Mode::Scoring.temper(5.5), 5.5);
     }
 
     #[test]

@@ -423,7 +423,7 @@ impl Detector {
             .zip(pending.scored)
             .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index));
         let guard_score = pending.finding.map_or(0.0, |finding| finding.surprise);
-        let model_score = evidence.as_ref().map_or(0.0, |evidence| evidence.score());
+        let model_score = evidence.as_ref().map_or(0.0, |evidence| mode.temper(evidence.score()));
         pending.verdict.score = guard_score.max(model_score);
         pending.verdict.guard = pending.finding.map(|finding| finding.guard);
         // A tick that came before can raise an alert; it does not count as one more quiet tick.
