@@ -310,15 +310,15 @@ impl Learner {
         let ticks = self.read_ticks()?;
         let version = self.next_version()?;
         let trained_at = jiff::Timestamp::now().to_string();
-        let mut progress = |progress: crate::train::fit::FitProgress| {
-            self.report(TrainingPhase::Fitting, progress.share);
-            self.continue_unless_stopped()
-        };
         if let (false, Some(base)) = (self.has_own_model(), &self.base) {
             let settled = settle(base, &ticks, &config.training, version, &trained_at)?;
             self.context.store.save(&settled)?;
             return Ok((settled, "base model, calibrated to the instruments here".into()));
         }
+        let mut progress = |progress: crate::train::fit::FitProgress| {
+            self.report(TrainingPhase::Fitting, progress.share);
+            self.continue_unless_stopped()
+        };
         let challenger = train(
             &ticks,
             &config.model,

@@ -19,7 +19,7 @@ use crate::status::TrainingPhase;
 use crate::telemetry;
 
 /// When the synthetic market opens: 2024-01-02 14:30:00 UTC.
-const MARKET_OPEN: EventTime = EventTime(1_704_205_800_000_000_000);
+pub(super) const MARKET_OPEN: EventTime = EventTime(1_704_205_800_000_000_000);
 /// Pace of `--keep-running`: lively, and light on the machine.
 const LASTING_TICKS_PER_SEC: f64 = 5_000.0;
 /// Share of every instrument's ticks that stay clean, to learn from.

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::demo::MARKET_OPEN;
 use super::{ConfigArguments, Exit, terminal};
 use crate::model::base::Base;
 use crate::offline::backtest::{fit_ticks, read_folder};
 use crate::offline::market::{MarketConfig, generate};
-use crate::pipeline::time::EventTime;
 use crate::store;
 use crate::train::trainer::to_base;
 
@@ -31,7 +31,7 @@ fn synthetic() -> MarketConfig {
         instruments: 4,
         ticks: 60_000,
         seed: 1,
-        start: EventTime(1_704_205_800_000_000_000),
+        start: MARKET_OPEN,
     }
 }
 

@@ -79,7 +79,7 @@ pub fn apply(ticks: &[Tick], foreign: Option<&[Tick]>, catalogue: &Catalogue, se
     }
     let foreign = foreign.filter(|foreign| !foreign.is_empty());
     let reference = foreign.map(|foreign| {
-        let has_quotes = foreign.iter().any(profile::is_quote);
+        let has_quotes = foreign.iter().any(Tick::is_quote);
         reference_prices(foreign, has_quotes)
     });
     let donor = foreign

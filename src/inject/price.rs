@@ -6,7 +6,6 @@
 use super::draws::Draws;
 use super::episode::{Donor, Episode, Scene};
 use super::grid::Grid;
-use super::profile::{is_quote, is_trade};
 use crate::pipeline::tick::{Body, Tick};
 
 /// Which of a quote's prices a fault touches.
@@ -22,9 +21,9 @@ pub(super) fn spike(scene: &Scene, draws: &mut Draws) -> Option<Episode> {
     let sigmas = draws.log_uniform(3.0, 40.0);
     let fields = scene.profile.fields;
     let hit = if fields.trades && (!fields.quotes || draws.chance(0.5)) {
-        is_trade
+        Tick::is_trade
     } else {
-        is_quote
+        Tick::is_quote
     };
     let rows = scene.rows_with(draws.log_count(1, 3), hit)?;
     // A single side only ever moves outwards, or the quote would be crossed: that is another fault.
@@ -54,11 +53,11 @@ pub(super) fn decimal_shift(scene: &Scene, draws: &mut Draws) -> Option<Episode>
 /// Trades print on one side of a market that stays where it is.
 pub(super) fn off_market_trades(scene: &Scene, draws: &mut Draws) -> Option<Episode> {
     let sigmas = draws.log_uniform(2.0, 20.0);
-    let rows = scene.rows_with(draws.log_count(3, 40), is_trade)?;
+    let rows = scene.rows_with(draws.log_count(3, 40), Tick::is_trade)?;
     let half_spread = (0.5 * scene.profile.spread_steps_median).ceil();
     let steps = draws.sign() * (scene.steps_of_sigmas(sigmas) + half_spread);
     let mut after = rows.to_vec();
-    for tick in after.iter_mut().filter(|tick| is_trade(tick)) {
+    for tick in after.iter_mut().filter(|tick| tick.is_trade()) {
         displace(tick, Sides::Both, steps, &scene.profile.price);
     }
     Episode::edited(rows, after, sigmas)

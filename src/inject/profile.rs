@@ -41,8 +41,8 @@ impl Fields {
             count > 0 && count as f64 >= CARRIED_SHARE * ticks.len() as f64
         };
         Self {
-            trades: carried(is_trade),
-            quotes: carried(is_quote),
+            trades: carried(Tick::is_trade),
+            quotes: carried(Tick::is_quote),
             trade_sizes: carried(|tick| trade_of(tick).is_some_and(|trade| trade.size.is_some())),
             quote_sizes: carried(|tick| {
                 quote_of(tick).is_some_and(|quote| quote.bid_size.is_some() && quote.ask_size.is_some())
@@ -175,16 +175,6 @@ pub(super) fn quote_of(tick: &Tick) -> Option<Quote> {
         Body::Quote(quote) => Some(quote),
         Body::Trade(_) => None,
     }
-}
-
-/// Tells whether a tick is a trade.
-pub(super) fn is_trade(tick: &Tick) -> bool {
-    trade_of(tick).is_some()
-}
-
-/// Tells whether a tick is a quote.
-pub(super) fn is_quote(tick: &Tick) -> bool {
-    quote_of(tick).is_some()
 }
 
 /// Follows the price that each tick leaves behind.

@@ -4,13 +4,12 @@
 
 use super::draws::Draws;
 use super::episode::{Episode, Scene};
-use super::profile::is_quote;
 use crate::pipeline::tick::{Body, Quote, Tick};
 
 /// The spread is wider around the same mid price.
 pub(super) fn spread_blowout(scene: &Scene, draws: &mut Draws) -> Option<Episode> {
     let factor = draws.log_uniform(2.5, 12.0);
-    let rows = scene.rows_with(draws.log_count(6, 100), is_quote)?;
+    let rows = scene.rows_with(draws.log_count(6, 100), Tick::is_quote)?;
     let grid = &scene.profile.price;
     // A quote that is locked, or narrower than usual, just now is measured by the usual spread.
     let usual = scene.profile.spread_steps_median.max(1.0);
@@ -29,7 +28,7 @@ pub(super) fn crossed_quote(scene: &Scene, draws: &mut Draws) -> Option<Episode>
     // Where locked quotes are nothing unusual, a locked one is no fault.
     let steps_min = usize::from(scene.profile.often_locked);
     let steps = draws.count(steps_min, 6) as f64;
-    let rows = scene.rows_with(draws.log_count(1, 10), is_quote)?;
+    let rows = scene.rows_with(draws.log_count(1, 10), Tick::is_quote)?;
     let bid_moves = draws.chance(0.5);
     let grid = &scene.profile.price;
     let after = edit_quotes(rows, |quote| {

@@ -5,7 +5,6 @@
 use super::draws::Draws;
 use super::episode::{Episode, Scene};
 use super::grid::Grid;
-use super::profile::{is_quote, is_trade};
 use crate::pipeline::tick::{Body, Tick};
 
 /// Spread of single sizes around the fault's strength (natural logarithm, ≥ 0): no two sizes of a real burst are alike.
@@ -17,7 +16,7 @@ type Side = usize;
 /// Trades are too large.
 pub(super) fn volume_burst(scene: &Scene, draws: &mut Draws) -> Option<Episode> {
     let factor = draws.log_uniform(4.0, 40.0);
-    let rows = scene.rows_with(draws.log_count(4, 50), is_trade)?;
+    let rows = scene.rows_with(draws.log_count(4, 50), Tick::is_trade)?;
     let mut after = rows.to_vec();
     for tick in &mut after {
         scale_trade(scene, tick, factor * jitter(draws));
@@ -30,7 +29,10 @@ pub(super) fn size_spike(scene: &Scene, draws: &mut Draws) -> Option<Episode> {
     let factor = draws.log_uniform(8.0, 1_000.0);
     let fields = scene.profile.fields;
     let of_trades = fields.trade_sizes && (!fields.quote_sizes || draws.chance(0.5));
-    let rows = scene.rows_with(draws.log_count(1, 2), if of_trades { is_trade } else { is_quote })?;
+    let rows = scene.rows_with(
+        draws.log_count(1, 2),
+        if of_trades { Tick::is_trade } else { Tick::is_quote },
+    )?;
     let side = draws.count(0, 1);
     let mut after = rows.to_vec();
     for tick in &mut after {
@@ -46,11 +48,11 @@ pub(super) fn size_spike(scene: &Scene, draws: &mut Draws) -> Option<Episode> {
 /// Displayed size swells on one side, then on the other: the footprint of layering.
 pub(super) fn size_oscillation(scene: &Scene, draws: &mut Draws) -> Option<Episode> {
     let multiple = draws.log_uniform(3.0, 12.0);
-    let rows = scene.rows_with(draws.log_count(40, 300), is_quote)?;
+    let rows = scene.rows_with(draws.log_count(40, 300), Tick::is_quote)?;
     let first_side = draws.count(0, 1);
     let quotes_per_turn = draws.log_count(3, 12);
     let mut after = rows.to_vec();
-    for (index, tick) in after.iter_mut().filter(|tick| is_quote(tick)).enumerate() {
+    for (index, tick) in after.iter_mut().filter(|tick| tick.is_quote()).enumerate() {
         let side = (first_side + index / quotes_per_turn) % 2;
         let swollen = multiple * jitter(draws) * scene.profile.side_sizes_median[side];
         edit_side(scene, tick, side, |size| size.max(swollen));
@@ -61,7 +63,7 @@ pub(super) fn size_oscillation(scene: &Scene, draws: &mut Draws) -> Option<Episo
 /// Displayed size all but vanishes on one side or both.
 pub(super) fn depth_drop(scene: &Scene, draws: &mut Draws) -> Option<Episode> {
     let divisor = draws.log_uniform(4.0, 50.0);
-    let rows = scene.rows_with(draws.log_count(12, 240), is_quote)?;
+    let rows = scene.rows_with(draws.log_count(12, 240), Tick::is_quote)?;
     let sides: &[Side] = draws.pick(&[&[0], &[1], &[0, 1]]);
     let mut after = rows.to_vec();
     for tick in &mut after {

@@ -5,6 +5,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Storage, Tensor, bail};
 
+use super::fused::numbers;
 use super::kernel::product::product;
 use super::kernel::simd::{Path, Scalars};
 
@@ -36,15 +37,6 @@ pub fn dense(inputs: &Tensor, weight: &Tensor, bias: &Tensor, rectified: bool) -
         *last = outputs;
     }
     out.reshape(dims)
-}
-
-/// Gives a tensor's numbers, which lie side by side.
-fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let numbers = storage.as_slice::<f32>()?;
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&numbers[start..end]),
-        None => bail!("dense layer: expected contiguous tensors"),
-    }
 }
 
 /// Reads a tensor's numbers where they lie.

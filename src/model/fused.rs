@@ -85,11 +85,11 @@ impl LayerOp {
 }
 
 /// Gives a tensor's numbers, which lie side by side.
-fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let numbers = storage.as_slice::<f32>()?;
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&numbers[start..end]),
-        None => bail!("lstm layer: expected contiguous tensors"),
+        None => bail!("fused layer: expected contiguous tensors"),
     }
 }
 

@@ -214,18 +214,23 @@ impl Top {
 }
 
 impl Calibration {
-    /// Fits the tails to rows of one instrument that the weights were not fitted to, since on the others a model errs
+    /// Fits tails and scale to rows of one instrument that the weights were not fitted to, since on the others a model errs
     /// less than it will.
     pub fn fit(transform: InputTransform, rows: &[RowErrors], arms: Arms) -> Self {
-        let mut calibration = Calibration {
+        let mut calibration = Self::unscaled(transform, rows, arms);
+        calibration.fused = ArmScale::fit(&mut calibration.statistics(rows), TailBounds::FUSED);
+        calibration
+    }
+
+    /// Fits the tails of single features alone: the arms' scales are the group's to give.
+    pub fn unscaled(transform: InputTransform, rows: &[RowErrors], arms: Arms) -> Self {
+        Calibration {
             transform,
             reconstruction: tails(|feature| rows.iter().map(|row| row.errors[feature]).collect()),
             arms,
             fused: ArmScale::fit(&mut [], TailBounds::FUSED),
             judge: None,
-        };
-        calibration.fused = ArmScale::fit(&mut calibration.statistics(rows), TailBounds::FUSED);
-        calibration
+        }
     }
 
     /// Gives the mean of the errors' and the features' statistics on every row, as far as they speak.

@@ -12,7 +12,7 @@ mod quote;
 mod size;
 mod trend;
 
-use super::tick::{Body, Tick};
+use super::tick::Tick;
 
 /// Features per row.
 pub const FEATURES: usize = 85;
@@ -241,10 +241,6 @@ impl FeatureState {
 /// Gives ln(1 + count), the scale on which ages and runs are compared.
 fn log_count(count: u32) -> f64 {
     libm::log1p(f64::from(count))
-}
-
-fn is_trade(tick: &Tick) -> bool {
-    matches!(tick.body, Body::Trade(_))
 }
 
 #[cfg(test)]

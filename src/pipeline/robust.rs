@@ -168,6 +168,61 @@ impl Cusum {
     }
 }
 
+/// Observations that a [`Past`] keeps one by one.
+pub const RECENT: usize = 128;
+/// Samples that it keeps beyond …
+const SAMPLES: usize = 64;
+/// … one of so many observations.
+const SAMPLE_STRIDE: usize = 8;
+/// Observations that the samples span: four times as many as kept one by one, at half the memory.
+pub const LONG_PAST: usize = SAMPLES * SAMPLE_STRIDE;
+
+/// What a quantity was some observations ago: exactly up to [`RECENT`], about as long ago for [`LONG_PAST`].
+#[derive(Clone, Debug)]
+pub struct Past<T> {
+    /// A ring: observation i stands at i % RECENT.
+    recent: [T; RECENT],
+    /// A ring of every SAMPLE_STRIDE-th one.
+    samples: [T; SAMPLES],
+    count: usize,
+}
+
+impl<T: Copy + Default> Default for Past<T> {
+    fn default() -> Self {
+        Past {
+            recent: [T::default(); RECENT],
+            samples: [T::default(); SAMPLES],
+            count: 0,
+        }
+    }
+}
+
+impl<T: Copy> Past<T> {
+    /// Takes one observation in.
+    pub fn observe(&mut self, value: T) {
+        self.recent[self.count % RECENT] = value;
+        if self.count.is_multiple_of(SAMPLE_STRIDE) {
+            self.samples[self.count / SAMPLE_STRIDE % SAMPLES] = value;
+        }
+        self.count += 1;
+    }
+
+    /// Gives the `ago`-th last observation (1 – [`RECENT`]); `None` while there are fewer.
+    pub fn ago(&self, ago: usize) -> Option<T> {
+        (self.count >= ago).then(|| self.recent[(self.count - ago) % RECENT])
+    }
+
+    /// Gives the oldest sample and how long ago it was, 505 to 512 observations; `None` while there are fewer.
+    pub fn long_ago(&self) -> Option<(T, usize)> {
+        if self.count < LONG_PAST {
+            return None;
+        }
+        let next = self.count.div_ceil(SAMPLE_STRIDE);
+        let ago = self.count - (next - SAMPLES) * SAMPLE_STRIDE;
+        Some((self.samples[next % SAMPLES], ago))
+    }
+}
+
 /// The median of the last `N` observations (`N` odd, small: one observation costs O(N)).
 #[derive(Clone, Debug)]
 pub struct RunningMedian<const N: usize> {
@@ -224,6 +279,20 @@ mod tests {
             let mut window = values[i.saturating_sub(8)..=i].to_vec();
             window.sort_by(f64::total_cmp);
             assert_eq!(median.value(), Some(window[window.len() / 2]), "after {i}");
+        }
+    }
+
+    #[test]
+    fn past_tells_what_was_and_how_long_ago() {
+        let mut past = Past::default();
+        for i in 0..2000_usize {
+            assert_eq!(past.ago(1), i.checked_sub(1));
+            assert_eq!(past.ago(RECENT), i.checked_sub(RECENT));
+            match past.long_ago() {
+                Some((value, ago)) => assert!(value + ago == i && (505..=512).contains(&ago), "{i}: {value} {ago}"),
+                None => assert!(i < LONG_PAST),
+            }
+            past.observe(i);
         }
     }
 

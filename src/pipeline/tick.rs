@@ -18,6 +18,18 @@ pub struct Tick {
     pub body: Body,
 }
 
+impl Tick {
+    /// Tells whether it is a trade.
+    pub fn is_trade(&self) -> bool {
+        matches!(self.body, Body::Trade(_))
+    }
+
+    /// Tells whether it is a quote.
+    pub fn is_quote(&self) -> bool {
+        matches!(self.body, Body::Quote(_))
+    }
+}
+
 /// What a tick says.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::dataset::{Chunk, WARM_UP_ROWS};
+use super::dataset::Chunk;
 use crate::pipeline::calibration::{ArmScale, Arms, Calibration, RowErrors};
 use crate::pipeline::feature::{FEATURES, FeatureRow};
 use crate::pipeline::scaler::{InputRow, InputTransform};
@@ -112,12 +112,12 @@ pub fn calibrate(
     for (chunk, transform) in chunks.iter().zip(transforms) {
         let rows = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).rows;
         pooled_rows.extend(thinned(&rows));
-        let calibration = Calibration::fit(transform.clone(), &rows, arms);
+        let calibration = Calibration::unscaled(transform.clone(), &rows, arms);
         statistics.push(calibration.statistics(&rows));
         judged.push(rows.iter().filter_map(|row| row.judge).collect::<Vec<f32>>());
         own.push(calibration);
     }
-    let mut pooled = Calibration::fit(pooled_transform, &pooled_rows, arms);
+    let mut pooled = Calibration::unscaled(pooled_transform, &pooled_rows, arms);
     if let Some((scales, of_unknown)) = arm_scales(&mut statistics, TailBounds::FUSED) {
         own.iter_mut().zip(scales).for_each(|(own, scale)| own.fused = scale);
         pooled.fused = of_unknown;
@@ -167,8 +167,7 @@ fn thinned<T: Copy>(rows: &[T]) -> impl Iterator<Item = T> {
 pub fn pooled_transform(chunks: &[Chunk]) -> InputTransform {
     let mut rows: Vec<[f32; FEATURES]> = Vec::new();
     for chunk in chunks {
-        let usable = chunk.rows.get(WARM_UP_ROWS..).unwrap_or(&[]);
-        rows.extend(thinned(usable));
+        rows.extend(thinned(chunk.usable_rows()));
     }
     InputTransform::fit(&rows)
 }

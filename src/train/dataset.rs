@@ -34,6 +34,11 @@ impl Chunk {
             labels,
         }
     }
+
+    /// Gives the rows from which levels mean something.
+    pub fn usable_rows(&self) -> &[FeatureRow] {
+        self.rows.get(WARM_UP_ROWS..).unwrap_or(&[])
+    }
 }
 
 /// How the rows of a chunk are used: the oldest to fit on, some to stop early by, the newest to calibrate on.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::calibrate::{calibrate, pooled_transform};
-use super::dataset::{Chunk, Split, WARM_UP_ROWS};
+use super::dataset::{Chunk, Split};
 use super::exposure::Source;
 use super::fit::{FitConfig, FitData, FitError, FitProgress, Fitted, Span, fit};
 use super::fit_judge::{ExposureConfig, Start, fit_judge};
@@ -106,6 +106,11 @@ impl SizeConfig {
     /// # Errors
     /// A text that names the first that is off.
     pub fn check(&self) -> Result<(), String> {
+        self.checked_base().map(drop)
+    }
+
+    /// Checks the sizes and gives the base model of these sizes, if there is to be one.
+    fn checked_base(&self) -> Result<Option<Artifact>, String> {
         if self.decoded_rows == 0 {
             // The detector rests on the reconstruction error.
             return Err("decoded_rows: expected 1 or more, found 0".into());
@@ -120,7 +125,7 @@ impl SizeConfig {
             Ok(Some(base)) if base.weights.spec != self.spec() => {
                 Err("base: the embedded model has other sizes or parts; expected base = \"none\"".into())
             }
-            Ok(_) => Ok(()),
+            Ok(base) => Ok(base),
             Err(error) => Err(format!("base: {error}")),
         }
     }
@@ -159,26 +164,19 @@ pub fn train(
     trained_at: &str,
     progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
 ) -> Result<Artifact, TrainError> {
-    size.check().map_err(TrainError::BadSize)?;
+    let base = size.checked_base().map_err(TrainError::BadSize)?;
     let spec = size.spec();
     let chunks = enough(ticks, config)?;
     let splits: Vec<Split> = chunks
         .iter()
         .map(|chunk| Split::new(chunk.rows.len(), config.held_back_share))
         .collect();
-    let transforms: Vec<InputTransform> = chunks
-        .iter()
-        .zip(&splits)
-        .map(|(chunk, split)| InputTransform::fit(&chunk.rows[split.fit.start..]))
-        .collect();
+    let transforms = transforms(&chunks);
     let fitted = match spec.judge {
         Some(_) => {
             let sources = sources(&learnt(ticks, &chunks, &splits), &transforms);
             let catalogue = Catalogue::without(&config.exposure.families_left_out);
-            let start = match size.base.load() {
-                Ok(Some(base)) => Start::From(base.weights),
-                Ok(None) | Err(_) => Start::Scratch(spec),
-            };
+            let start = base.map_or(Start::Scratch(spec), |base| Start::From(base.weights));
             fit_judge(&sources, &catalogue, &start, &config.exposure, config.seed, progress)?
         }
         None => fit_weights(&chunks, &splits, &transforms, spec, config, progress)?,
@@ -213,10 +211,7 @@ pub fn settle(
     trained_at: &str,
 ) -> Result<Artifact, TrainError> {
     let chunks = enough(ticks, config)?;
-    let transforms: Vec<InputTransform> = chunks
-        .iter()
-        .map(|chunk| InputTransform::fit(chunk.rows.get(WARM_UP_ROWS..).unwrap_or(&[])))
-        .collect();
+    let transforms = transforms(&chunks);
     let pooled = base.calibrations.pooled.transform.clone();
     Ok(Artifact {
         version,
@@ -316,6 +311,12 @@ fn chunks(ticks: &[InstrumentTicks], config: &TrainingConfig) -> Vec<Chunk> {
     chunks
 }
 
+/// Fits the input transform of every instrument.
+fn transforms(chunks: &[Chunk]) -> Vec<InputTransform> {
+    let fit = |chunk: &Chunk| InputTransform::fit(chunk.usable_rows());
+    chunks.iter().map(fit).collect()
+}
+
 /// Gives the ticks of each chunk that are not held back.
 fn learnt<'a>(ticks: &'a [InstrumentTicks], chunks: &[Chunk], splits: &[Split]) -> Vec<&'a [Tick]> {
     let learnt = |(chunk, split): (&Chunk, &Split)| {
@@ -339,8 +340,7 @@ fn sources<'a>(learnt: &[&'a [Tick]], transforms: &[InputTransform]) -> Vec<Sour
                         instrument: String::new(),
                         ticks: ticks.clone(),
                     };
-                    let rows = Chunk::new(&seen, Vec::new()).rows;
-                    InputTransform::fit(rows.get(WARM_UP_ROWS..).unwrap_or(&[]))
+                    InputTransform::fit(Chunk::new(&seen, Vec::new()).usable_rows())
                 }
             };
             let others = learnt.iter().enumerate().filter(|(other, _)| *other != index);

@@ -55,10 +55,6 @@ impl View {
     }
 }
 
-fn is_trade(tick: &Tick) -> bool {
-    matches!(tick.body, Body::Trade(_))
-}
-
 fn mirrored(ticks: &[Tick]) -> Option<Vec<Tick>> {
     let price = |tick: &Tick| match tick.body {
         Body::Trade(trade) => trade.price,
@@ -128,11 +124,11 @@ fn thinned(ticks: &[Tick]) -> Vec<Tick> {
 }
 
 fn alone(ticks: &[Tick], trades: bool) -> Option<Vec<Tick>> {
-    let count = ticks.iter().filter(|tick| is_trade(tick) == trades).count();
+    let count = ticks.iter().filter(|tick| tick.is_trade() == trades).count();
     if count < TICKS_MIN || ticks.len() - count < TICKS_MIN {
         return None;
     }
-    let alone = ticks.iter().filter(|tick| is_trade(tick) == trades);
+    let alone = ticks.iter().filter(|tick| tick.is_trade() == trades);
     let without_sizes = |tick: &Tick| match tick.body {
         Body::Quote(quote) => Tick {
             body: Body::Quote(Quote {
@@ -206,8 +202,8 @@ mod tests {
     #[test]
     fn views_of_one_kind_hold_that_kind_alone_and_a_thin_kind_has_none() {
         let ticks = ticks();
-        assert!(View::TradesAlone.of(&ticks).unwrap().iter().all(is_trade));
-        assert!(!View::QuotesAlone.of(&ticks).unwrap().iter().any(is_trade));
+        assert!(View::TradesAlone.of(&ticks).unwrap().iter().all(Tick::is_trade));
+        assert!(!View::QuotesAlone.of(&ticks).unwrap().iter().any(Tick::is_trade));
         assert_eq!(View::TradesAlone.of(&ticks[..1500]), None);
         let thinned = View::Thinned.of(&ticks).unwrap().len();
         assert!((1200..1800).contains(&thinned), "{thinned}");

@@ -1,6 +1,6 @@
 //! Moves of prices, in units of the instrument's own volatility, and what trades and quotes say of each other.
 
-use super::{Columns, is_trade};
+use super::Columns;
 use crate::pipeline::robust::Scale;
 use crate::pipeline::tick::{Body, Quote, Tick};
 
@@ -137,7 +137,7 @@ impl PriceState {
         before: &LogPrices,
         half_spread: f64,
     ) {
-        let is_quoted_trade = is_trade(tick) && self.has_quotes;
+        let is_quoted_trade = tick.is_trade() && self.has_quotes;
         let against_mid = match is_quoted_trade && half_spread > 0.0 {
             true => difference(now.trade, before.reference) / half_spread,
             false => 0.0,

@@ -1,7 +1,7 @@
 //! Laws that every feature obeys, and where a fault must show.
 
 use super::*;
-use crate::pipeline::tick::{Quote, Trade};
+use crate::pipeline::tick::{Body, Quote, Trade};
 use crate::pipeline::time::EventTime;
 
 const MILLI: i64 = 1_000_000;

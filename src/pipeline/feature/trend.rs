@@ -1,17 +1,12 @@
 //! Where the price stands against its recent past, and how lively it is against its slow habit.
 
+use super::Columns;
 use super::price::{Step, difference, log_ratio};
-use super::{Columns, is_trade};
-use crate::pipeline::robust::{Cusum, Mean, RunningMedian, Scale};
+use crate::pipeline::robust::{Cusum, LONG_PAST, Mean, Past, RECENT, RunningMedian, Scale};
 use crate::pipeline::tick::Tick;
 
-/// Ticks of the two shorter trends; the ring holds the longer.
+/// Ticks of the shortest trend.
 const SHORT: usize = 32;
-const MIDDLE: usize = 128;
-/// The long trend looks back over so many samples …
-const LONG_SAMPLES: usize = 64;
-/// … of one in so many ticks: 512 ticks in all, at an eighth of the memory.
-const LONG_STRIDE: usize = 8;
 
 /// What prices are compared with.
 #[derive(Clone, Debug)]
@@ -21,12 +16,8 @@ pub(super) struct TrendState {
     bid_median_9: RunningMedian<9>,
     ask_median_9: RunningMedian<9>,
     trade_median_9: RunningMedian<9>,
-    /// Logarithms of the last reference prices, a ring.
-    prices: [f64; MIDDLE],
-    /// One in [`LONG_STRIDE`] of them, a ring.
-    samples: [f64; LONG_SAMPLES],
-    /// Prices so far.
-    count: usize,
+    /// Logarithms of the reference prices.
+    prices: Past<f64>,
     volatility: Scale,
     volatility_slow: Scale,
     volatility_30: Scale,
@@ -49,9 +40,7 @@ impl TrendState {
             bid_median_9: RunningMedian::default(),
             ask_median_9: RunningMedian::default(),
             trade_median_9: RunningMedian::default(),
-            prices: [0.0; MIDDLE],
-            samples: [0.0; LONG_SAMPLES],
-            count: 0,
+            prices: Past::default(),
             volatility: Scale::new(200.0),
             volatility_slow: Scale::new(1000.0),
             volatility_30: Scale::new(30.0),
@@ -67,8 +56,12 @@ impl TrendState {
     /// Writes the trend columns.
     pub(super) fn observe(&mut self, tick: &Tick, step: &Step, columns: &mut Columns<'_>) {
         self.write_displacements(step, columns);
-        for ticks in [SHORT, MIDDLE, LONG_SAMPLES * LONG_STRIDE] {
-            columns.push(self.trend(step, ticks));
+        for (before, ticks) in [
+            (self.prices.ago(SHORT), SHORT),
+            (self.prices.ago(RECENT), RECENT),
+            (self.prices.long_ago().map(|(before, _)| before), LONG_PAST),
+        ] {
+            columns.push(self.trend(step, before, ticks));
         }
         self.observe_moves(step);
         columns.push(log_ratio(self.volatility_10.value(), self.volatility.value()));
@@ -101,22 +94,16 @@ impl TrendState {
         });
     }
 
-    /// Gives the move since `ticks` ticks ago in units of what a random walk with this volatility and share of moving
+    /// Gives the move since the price `before`, `ticks` ticks ago, in units of what a random walk with this volatility and share of moving
     /// ticks would have made; 0 while there are too few.
-    fn trend(&self, step: &Step, ticks: usize) -> f64 {
+    fn trend(&self, step: &Step, before: Option<f64>, ticks: usize) -> f64 {
         /// Shares of moving ticks below this are taken as this.
         const MOVING_MIN: f64 = 0.02;
-        let Some(now) = step.now.reference else { return 0.0 };
-        if self.count < ticks || step.volatility <= 0.0 {
+        if step.volatility <= 0.0 {
             return 0.0;
         }
-        let before = match ticks <= MIDDLE {
-            true => self.prices[(self.count - ticks) % MIDDLE],
-            // The oldest sample: 505 to 512 ticks ago.
-            false => self.samples[self.count.div_ceil(LONG_STRIDE) % LONG_SAMPLES],
-        };
         let moves = ticks as f64 * self.moving.value().max(MOVING_MIN);
-        (now - before) / (step.volatility * moves.sqrt())
+        difference(step.now.reference, before) / (step.volatility * moves.sqrt())
     }
 
     fn observe_moves(&mut self, step: &Step) {
@@ -143,17 +130,13 @@ impl TrendState {
         if let Some(reference) = now.reference {
             self.median_9.observe(reference);
             self.median_65.observe(reference);
-            self.prices[self.count % MIDDLE] = reference;
-            if self.count.is_multiple_of(LONG_STRIDE) {
-                self.samples[self.count / LONG_STRIDE % LONG_SAMPLES] = reference;
-            }
-            self.count += 1;
+            self.prices.observe(reference);
         }
-        if let (false, Some(bid), Some(ask)) = (is_trade(tick), now.bid, now.ask) {
+        if let (false, Some(bid), Some(ask)) = (tick.is_trade(), now.bid, now.ask) {
             self.bid_median_9.observe(bid);
             self.ask_median_9.observe(ask);
         }
-        if let (true, Some(trade)) = (is_trade(tick), now.trade) {
+        if let (true, Some(trade)) = (tick.is_trade(), now.trade) {
             self.trade_median_9.observe(trade);
         }
     }
