@@ -173,17 +173,17 @@ fn feature_names() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::calibration::{Arms, Calibration, RowErrors};
+    use crate::pipeline::arms::{Arms, RowErrors, RunningErrors};
+    use crate::pipeline::calibration::Calibration;
     use crate::pipeline::feature::FEATURES;
     use crate::pipeline::scaler::InputTransform;
 
     fn artifact() -> Artifact {
         let spec = ModelSpec::autoencoder(FEATURES, 8, 1, 4, 4);
         let rows: Vec<_> = (0..300).map(|i| [(i % 17) as f32 / 17.0; FEATURES]).collect();
-        let errors: Vec<_> = rows
-            .iter()
-            .map(|row| RowErrors::new(row, &[0.0; FEATURES], None))
-            .collect();
+        let mut running = RunningErrors::default();
+        let errors = |row| RowErrors::new(row, &[0.0; FEATURES], &mut running).with(Some(&[0.5; FEATURES]), Some(1.0));
+        let errors: Vec<_> = rows.iter().map(errors).collect();
         let pooled = Arc::new(Calibration::fit(InputTransform::fit(&rows), &errors, Arms::ALL));
         Artifact {
             version: ModelVersion(3),

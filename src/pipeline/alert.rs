@@ -70,6 +70,8 @@ pub enum Arm {
     Reconstruction,
     /// The head that was taught to tell clean ticks from injected faults.
     Judge,
+    /// The predictor's error.
+    Forecast,
     /// The features themselves.
     Pointwise,
 }
@@ -130,7 +132,7 @@ macro_rules! snake_case_names {
 
 snake_case_names!(AlertState { Opened => "opened", Updated => "updated", Resolved => "resolved" });
 snake_case_names!(Severity { Warning => "warning", Critical => "critical" });
-snake_case_names!(Arm { Guard => "guard", Reconstruction => "reconstruction", Judge => "judge", Pointwise => "pointwise" });
+snake_case_names!(Arm { Guard => "guard", Reconstruction => "reconstruction", Forecast => "forecast", Judge => "judge", Pointwise => "pointwise" });
 snake_case_names!(Mode { Learning => "learning", Scoring => "scoring" });
 
 /// A tick that an alert speaks of.

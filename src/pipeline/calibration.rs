@@ -1,27 +1,26 @@
 //! Calibration: what a row and a model's errors on it mean on one instrument.
 //!
-//! The judge has been taught what faults look like; its log-odds are the word that counts. Two arms that nobody has taught
-//! see the newest tick alone: the reconstruction arm its decoder error per feature, the pointwise arm the features
-//! themselves. Each value becomes a surprise by a tail of its own; an arm's statistic is the mean of its three most
-//! surprising features, since a mean over all features and the whole window divides one bad tick by everything that is
-//! well. What an arm says is calibrated once more, by the instrument's own level and the tail of the group, so that one
-//! threshold serves all instruments. Knows no model.
+//! The judge has been taught what faults look like; its log-odds are the word that counts. Beside it stand the arms that
+//! nobody has taught. Each of their values becomes a surprise by a tail of its own; the statistics of those that look at
+//! the newest tick are averaged, and the window's stands by itself. What an arm says is calibrated once more, by the
+//! instrument's own level and the tail of the group, so that one threshold serves all instruments. Knows no model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::alert::Arm;
+use super::arms::{ArmScale, Arms, RowErrors, Top, feature_tails, shares};
 use super::feature::FEATURES;
-use super::scaler::{InputRow, InputTransform, surprise_of};
+use super::scaler::{InputTransform, surprise_of};
 use super::tail::{Tail, TailBounds};
 
 /// The arms that nobody has taught speak so much more softly beside a judge (decades): they find what no fault in the
 /// catalogue is like, and raise few alarms of their own.
 const HANDICAP_DECADES: f32 = 1.5;
-
-/// Features whose surprises make an arm's statistic.
-pub const TOP: usize = 3;
+/// The price of a second opinion: the higher of two scores is twice as often as high by chance (decades).
+const SECOND_OPINION_DECADES: f32 = 0.3;
 
 /// What a row means on one instrument, or on an instrument of which nothing is known yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,77 +30,21 @@ pub struct Calibration {
     pub transform: InputTransform,
     /// Tail of each feature's absolute decoder error on the newest row, in model input units.
     pub reconstruction: Vec<Tail>,
+    /// The same of its absolute forecast error; empty where that arm does not speak.
+    #[serde(default)]
+    pub forecast: Vec<Tail>,
+    /// The same of its mean decoder error of late; empty where that arm does not speak.
+    #[serde(default)]
+    pub window: Vec<Tail>,
     /// Which arms speak.
     pub arms: Arms,
-    /// What the mean of the errors' and the features' statistics means.
+    /// What the mean statistic of the arms on the newest row means.
     pub fused: ArmScale,
+    /// What the window's statistic means, where that arm speaks.
+    #[serde(default)]
+    pub sustained: Option<ArmScale>,
     /// What the judge's log-odds mean, where there is a judge.
     pub judge: Option<ArmScale>,
-}
-
-/// Which arms a score is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Arms {
-    /// The decoder's errors on the newest row.
-    pub reconstruction: bool,
-    /// The features themselves.
-    pub pointwise: bool,
-    /// The judge's log-odds, where the model has a judge.
-    pub judge: bool,
-}
-
-impl Arms {
-    /// Every arm.
-    pub const ALL: Arms = Arms {
-        reconstruction: true,
-        pointwise: true,
-        judge: true,
-    };
-}
-
-/// What an arm's statistic means on one instrument: its own level, and the tail of the whole group above it, since a
-/// single instrument's ticks say too little of one in 10,000.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ArmScale {
-    /// Taken off the statistic.
-    pub level: f32,
-    /// Tail of what is left, pooled over the group.
-    pub tail: Tail,
-}
-
-impl ArmScale {
-    /// Share of normal ticks above the quantile by which instruments are told apart.
-    const LEVEL_PROBABILITY: f64 = 0.01;
-    /// How much of that quantile is taken off: half-way between one level for all and one each (measured on nine feeds).
-    const LEVEL_SHARE: f32 = 0.5;
-
-    /// Gives an instrument's level from the statistic on normal ticks, which it sorts.
-    pub fn level(statistics: &mut [f32]) -> f32 {
-        statistics.sort_unstable_by(f32::total_cmp);
-        let above = (statistics.len() as f64 * Self::LEVEL_PROBABILITY) as usize;
-        let quantile = statistics.len().checked_sub(above + 1).map(|place| statistics[place]);
-        Self::LEVEL_SHARE * quantile.unwrap_or(0.0)
-    }
-
-    /// Fits level and tail to one instrument alone, whose statistics it sorts.
-    pub fn fit(statistics: &mut [f32], bounds: TailBounds) -> Self {
-        let level = Self::level(statistics);
-        let mut above: Vec<f32> = statistics.iter().map(|statistic| statistic - level).collect();
-        ArmScale {
-            level,
-            tail: Tail::fit(&mut above, bounds),
-        }
-    }
-
-    fn surprise(&self, statistic: f32) -> f32 {
-        self.tail.surprise(statistic - self.level)
-    }
-
-    fn is_valid(&self) -> bool {
-        self.level.is_finite() && self.tail.is_valid()
-    }
 }
 
 /// The calibration of every instrument that a model has seen, and a pooled one for the others.
@@ -131,216 +74,263 @@ impl Calibrations {
     }
 }
 
-/// One row as the arms see it, in model input units.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RowErrors {
-    /// The row itself.
-    pub input: InputRow,
-    /// Absolute difference from its reconstruction.
-    pub errors: InputRow,
-    /// The judge's log-odds, where there is a judge.
-    pub judge: Option<f32>,
-}
-
-impl RowErrors {
-    /// Compares a row with its reconstruction.
-    pub fn new(input: &InputRow, expected: &InputRow, judge: Option<f32>) -> Self {
-        RowErrors {
-            judge,
-            input: *input,
-            errors: std::array::from_fn(|feature| (input[feature] - expected[feature]).abs()),
-        }
-    }
-}
-
 /// How surprising one row is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Surprise {
     /// −log₁₀ of the tick's p-value (0–12).
     pub score: f32,
-    /// Whether the judge had the last word.
-    pub is_judged: bool,
-    /// The reconstruction arm's most surprising features, most surprising first.
-    reconstruction: Top,
-    /// The pointwise arm's.
-    pointwise: Top,
+    /// The arm that spoke loudest.
+    pub arm: Arm,
+    tops: Tops,
+}
+
+/// The most surprising features of each arm that nobody has taught; `None` where it does not speak.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Tops {
+    reconstruction: Option<Top>,
+    forecast: Option<Top>,
+    pointwise: Option<Top>,
+    window: Option<Top>,
+}
+
+impl Tops {
+    /// The arms on the newest row.
+    fn newest(&self) -> impl Iterator<Item = (Arm, Top)> {
+        let arms = [
+            (Arm::Reconstruction, self.reconstruction),
+            (Arm::Forecast, self.forecast),
+            (Arm::Pointwise, self.pointwise),
+        ];
+        arms.into_iter().filter_map(|(arm, top)| Some((arm, top?)))
+    }
+
+    /// Averaging beat either arm alone (event average precision on nine feeds, same fit: 0.72 against 0.70 and 0.68) and
+    /// weights that lean to the larger of both (0.77 against 0.75 and 0.74).
+    fn statistic(&self) -> f32 {
+        let (sum, count) = self
+            .newest()
+            .fold((0.0, 0_u8), |(sum, count), (_, top)| (sum + top.mean(), count + 1));
+        if count == 0 { 0.0 } else { sum / f32::from(count) }
+    }
+
+    fn loudest(&self) -> Arm {
+        let loudest = self.newest().max_by(|(_, a), (_, b)| a.mean().total_cmp(&b.mean()));
+        loudest.map_or(Arm::Pointwise, |(arm, _)| arm)
+    }
 }
 
 impl Surprise {
-    /// Tells whether the reconstruction arm is at least as surprised as the pointwise one.
-    pub fn is_reconstruction(&self) -> bool {
-        self.reconstruction.mean() >= self.pointwise.mean()
-    }
-
     /// Gives the features behind the score, the largest share first; the shares sum to 1.
     pub fn shares(&self) -> Vec<(usize, f32)> {
-        let mut shares: Vec<(usize, f32)> = Vec::with_capacity(2 * TOP);
-        for (feature, surprise) in self.reconstruction.0.into_iter().chain(self.pointwise.0) {
-            match shares.iter_mut().find(|(known, _)| *known == feature) {
-                Some((_, sum)) => *sum += surprise,
-                None => shares.push((feature, surprise)),
-            }
+        match self.tops.newest().next() {
+            Some(_) => shares(self.tops.newest().map(|(_, top)| top)),
+            None => shares(self.tops.window),
         }
-        shares.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let (total, count) = (shares.iter().map(|(_, sum)| sum).sum::<f32>(), shares.len() as f32);
-        shares
-            .iter_mut()
-            .for_each(|(_, sum)| *sum = if total > 0.0 { *sum / total } else { 1.0 / count });
-        shares
-    }
-}
-
-/// An arm's most surprising features, most surprising first.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Top([(usize, f32); TOP]);
-
-impl Top {
-    fn of(surprises: impl Iterator<Item = f32>) -> Self {
-        // Below any surprise, so that the first features take the places.
-        let mut top = [(0, -1.0); TOP];
-        for (feature, surprise) in surprises.enumerate() {
-            if surprise > top[TOP - 1].1 {
-                let place = top.partition_point(|(_, known)| *known >= surprise);
-                top.copy_within(place..TOP - 1, place + 1);
-                top[place] = (feature, surprise);
-            }
-        }
-        Top(top)
-    }
-
-    fn mean(&self) -> f32 {
-        self.0.iter().map(|(_, surprise)| surprise).sum::<f32>() / TOP as f32
     }
 }
 
 impl Calibration {
-    /// Fits tails and scale to rows of one instrument that the weights were not fitted to, since on the others a model errs
+    /// Fits tails and scales to rows of one instrument that the weights were not fitted to, since on the others a model errs
     /// less than it will.
     pub fn fit(transform: InputTransform, rows: &[RowErrors], arms: Arms) -> Self {
         let mut calibration = Self::unscaled(transform, rows, arms);
         calibration.fused = ArmScale::fit(&mut calibration.statistics(rows), TailBounds::FUSED);
+        let mut sustained = calibration.window_statistics(rows);
+        calibration.sustained = (!sustained.is_empty()).then(|| ArmScale::fit(&mut sustained, TailBounds::FUSED));
         calibration
     }
 
     /// Fits the tails of single features alone: the arms' scales are the group's to give.
     pub fn unscaled(transform: InputTransform, rows: &[RowErrors], arms: Arms) -> Self {
+        let tails_if = |speaks: bool, column: &dyn Fn(&RowErrors, usize) -> Option<f32>| match speaks {
+            true => feature_tails(|feature| rows.iter().filter_map(|row| column(row, feature)).collect()),
+            false => Vec::new(),
+        };
+        let has_forecast = rows.iter().any(|row| row.forecast.is_some());
         Calibration {
             transform,
-            reconstruction: tails(|feature| rows.iter().map(|row| row.errors[feature]).collect()),
+            // An alert says what the decoder expected, whether or not its error counts.
+            reconstruction: tails_if(true, &|row, feature| Some(row.reconstruction[feature])),
+            forecast: tails_if(arms.forecast && has_forecast, &|row, feature| {
+                row.forecast.map(|errors| errors[feature])
+            }),
+            window: tails_if(arms.window, &|row, feature| Some(row.window[feature])),
             arms,
             fused: ArmScale::fit(&mut [], TailBounds::FUSED),
+            sustained: None,
             judge: None,
         }
     }
 
-    /// Gives the mean of the errors' and the features' statistics on every row, as far as they speak.
+    /// Gives the mean statistic of the arms on the newest row, for every row.
     pub fn statistics(&self, rows: &[RowErrors]) -> Vec<f32> {
-        let statistic = |row| {
-            let (reconstruction, pointwise) = self.tops(row);
-            self.statistic(&reconstruction, &pointwise)
-        };
-        rows.iter().map(statistic).collect()
+        rows.iter().map(|row| self.tops(row).statistic()).collect()
+    }
+
+    /// Gives the window's statistic on every row; nothing where that arm does not speak.
+    pub fn window_statistics(&self, rows: &[RowErrors]) -> Vec<f32> {
+        rows.iter()
+            .filter_map(|row| Some(self.window_top(row)?.mean()))
+            .collect()
     }
 
     fn is_valid(&self) -> bool {
         let are_valid = |tails: &[Tail]| tails.len() == FEATURES && tails.iter().all(Tail::is_valid);
+        let scales = [&self.sustained, &self.judge];
         self.transform.is_valid()
             && are_valid(&self.reconstruction)
+            && (self.forecast.is_empty() || are_valid(&self.forecast))
+            && (self.window.is_empty() || are_valid(&self.window))
             && self.fused.is_valid()
-            && self.judge.as_ref().is_none_or(ArmScale::is_valid)
+            && scales.into_iter().flatten().all(ArmScale::is_valid)
     }
 
     /// Gives the surprise of one row.
     pub fn surprise(&self, row: &RowErrors) -> Surprise {
-        let (reconstruction, pointwise) = self.tops(row);
-        let plain = self.fused.surprise(self.statistic(&reconstruction, &pointwise));
+        let tops = self.tops(row);
+        let (plain, untaught) = self.untaught(&tops);
         let judged = self.judge.as_ref().zip(row.judge).filter(|_| self.arms.judge);
-        let is_alone = !self.arms.reconstruction && !self.arms.pointwise;
-        let (score, is_judged) = match judged.map(|(scale, log_odds)| scale.surprise(log_odds)) {
-            Some(judged) if is_alone || judged >= plain - HANDICAP_DECADES => (judged, true),
-            Some(_) => (plain - HANDICAP_DECADES, false),
-            None => (plain, false),
+        let (score, arm) = match judged.map(|(scale, log_odds)| scale.surprise(log_odds)) {
+            Some(judged) if !self.arms.has_untaught() || judged >= plain - HANDICAP_DECADES => (judged, Arm::Judge),
+            Some(_) => (plain - HANDICAP_DECADES, untaught),
+            None => (plain, untaught),
         };
-        Surprise {
-            score,
-            is_judged,
-            reconstruction,
-            pointwise,
+        Surprise { score, arm, tops }
+    }
+
+    /// Joins what the arms say that nobody has taught.
+    fn untaught(&self, tops: &Tops) -> (f32, Arm) {
+        let newest = (self.fused.surprise(tops.statistic()), tops.loudest());
+        let Some((scale, window)) = self.sustained.as_ref().zip(tops.window) else {
+            return newest;
+        };
+        let window = (scale.surprise(window.mean()), Arm::Reconstruction);
+        if tops.newest().next().is_none() {
+            return window;
+        }
+        let (score, arm) = if window.0 > newest.0 { window } else { newest };
+        ((score - SECOND_OPINION_DECADES).max(0.0), arm)
+    }
+
+    fn tops(&self, row: &RowErrors) -> Tops {
+        // With no arm on, rows still need a statistic: the one of the features that an alert names.
+        let nothing = !self.arms.has_untaught();
+        let newest = |speaks: bool, top: &dyn Fn() -> Top| (speaks || nothing).then(top);
+        Tops {
+            reconstruction: newest(self.arms.reconstruction, &|| {
+                Top::of_errors(&self.reconstruction, &row.reconstruction)
+            }),
+            forecast: row
+                .forecast
+                .filter(|_| !self.forecast.is_empty())
+                .map(|errors| Top::of_errors(&self.forecast, &errors)),
+            pointwise: newest(self.arms.pointwise, &|| {
+                Top::of(row.input.iter().map(|input| surprise_of(*input)))
+            }),
+            window: self.window_top(row),
         }
     }
 
-    /// Averaging beat either arm alone (event average precision on nine feeds, same fit: 0.72 against 0.70 and 0.68) and
-    /// weights that lean to the larger of both (0.77 against 0.75 and 0.74).
-    fn statistic(&self, reconstruction: &Top, pointwise: &Top) -> f32 {
-        match (self.arms.reconstruction, self.arms.pointwise) {
-            (true, false) => reconstruction.mean(),
-            (false, true) => pointwise.mean(),
-            (true, true) | (false, false) => 0.5 * (reconstruction.mean() + pointwise.mean()),
-        }
+    fn window_top(&self, row: &RowErrors) -> Option<Top> {
+        (!self.window.is_empty()).then(|| Top::of_errors(&self.window, &row.window))
     }
-
-    fn tops(&self, row: &RowErrors) -> (Top, Top) {
-        let errors = self.reconstruction.iter().zip(&row.errors);
-        (
-            Top::of(errors.map(|(tail, error)| tail.surprise(*error))),
-            Top::of(row.input.iter().map(|input| surprise_of(*input))),
-        )
-    }
-}
-
-/// Fits one tail per feature to the column that `column` gives.
-fn tails(column: impl Fn(usize) -> Vec<f32>) -> Vec<Tail> {
-    (0..FEATURES)
-        .map(|feature| Tail::fit(&mut column(feature), TailBounds::FEATURE))
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::arms::RunningErrors;
+    use crate::pipeline::scaler::InputRow;
+
+    fn row(input: InputRow, errors: InputRow) -> RowErrors {
+        let rebuilt = std::array::from_fn(|feature| input[feature] - errors[feature]);
+        RowErrors::new(&input, &rebuilt, &mut RunningErrors::default()).with(Some(&rebuilt), None)
+    }
 
     fn rows(n: usize) -> Vec<RowErrors> {
         // Surprises of a uniform probability, as model inputs.
         let input = |place: usize| -0.5 * libm::log10f((place as f32 + 0.5) / 1009.0);
-        let row = |i: usize| std::array::from_fn(|feature| input((i * (feature + 3) * 7919) % 1009));
-        (0..n)
-            .map(|i| RowErrors {
-                judge: None,
-                input: row(i),
-                errors: row(i + 1),
-            })
-            .collect()
+        let values = |i: usize| std::array::from_fn(|feature| input((i * (feature + 3) * 7919) % 1009));
+        (0..n).map(|i| row(values(i), values(i + 1))).collect()
     }
 
-    fn fitted(n: usize) -> Calibration {
-        let rows = rows(n);
-        Calibration::fit(InputTransform::fit(&[]), &rows, Arms::ALL)
+    const NEWEST: Arms = Arms {
+        window: false,
+        forecast: false,
+        ..Arms::ALL
+    };
+
+    fn fitted(n: usize, arms: Arms) -> Calibration {
+        Calibration::fit(InputTransform::fit(&[]), &rows(n), arms)
     }
 
     #[test]
     fn odd_features_are_named_and_shares_sum_to_one() {
-        let calibration = fitted(2000);
-        let mut row = RowErrors {
-            judge: None,
-            input: [0.5; FEATURES],
-            errors: [0.5; FEATURES],
-        };
-        row.errors[7] = 50.0;
-        row.input[3] = -5.0;
-        let surprise = calibration.surprise(&row);
+        let calibration = fitted(2000, NEWEST);
+        let (mut input, mut errors) = ([0.5; FEATURES], [0.5; FEATURES]);
+        errors[7] = 50.0;
+        input[3] = -5.0;
+        let surprise = calibration.surprise(&row(input, errors));
         let shares = surprise.shares();
         assert_eq!((shares[0].0, shares[1].0), (7, 3));
         assert!((shares.iter().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 1e-6);
-        assert!(surprise.score > 2.0 && surprise.is_reconstruction());
+        assert!(surprise.score > 2.0);
+        assert_eq!(surprise.arm, Arm::Reconstruction);
+    }
+
+    #[test]
+    fn every_arm_speaks_of_what_it_sees_alone() {
+        let silent = Arms {
+            reconstruction: false,
+            window: false,
+            forecast: false,
+            pointwise: false,
+            judge: false,
+        };
+        let (quiet, loud) = ([0.1; FEATURES], [40.0; FEATURES]);
+        let plain = row(quiet, quiet);
+        let cases = [
+            (
+                Arms { window: true, ..silent },
+                RowErrors { window: loud, ..plain },
+                Arm::Reconstruction,
+            ),
+            (
+                Arms {
+                    forecast: true,
+                    ..silent
+                },
+                RowErrors {
+                    forecast: Some(loud),
+                    ..plain
+                },
+                Arm::Forecast,
+            ),
+            (
+                Arms {
+                    pointwise: true,
+                    ..silent
+                },
+                RowErrors { input: loud, ..plain },
+                Arm::Pointwise,
+            ),
+        ];
+        for (arms, odd, arm) in cases {
+            let calibration = fitted(1000, arms);
+            let surprise = calibration.surprise(&odd);
+            assert_eq!(surprise.arm, arm);
+            assert!(surprise.score > 2.0 && !surprise.shares().is_empty(), "{arm:?}");
+            assert!(calibration.surprise(&plain).score < 1.0, "{arm:?}");
+        }
     }
 
     #[test]
     fn calibrated_scores_exceed_two_decades_about_once_in_a_hundred() {
-        let calibration = fitted(5000);
-        let high = rows(5000)
-            .iter()
-            .filter(|row| calibration.surprise(row).score >= 2.0)
-            .count();
-        assert!((25..=100).contains(&high), "{high}");
+        for arms in [NEWEST, Arms::ALL] {
+            let calibration = fitted(5000, arms);
+            let is_high = |row: &&RowErrors| calibration.surprise(row).score >= 2.0;
+            let high = rows(5000).iter().filter(is_high).count();
+            assert!((20..=100).contains(&high), "{high}");
+        }
     }
 }

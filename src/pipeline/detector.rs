@@ -414,6 +414,7 @@ impl Detector {
         let Instrument {
             name,
             episode,
+            errors,
             calibration,
             mode,
             ..
@@ -421,7 +422,7 @@ impl Detector {
         let evidence = calibration
             .as_deref()
             .zip(pending.scored)
-            .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index));
+            .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index, errors));
         let guard_score = pending.finding.map_or(0.0, |finding| finding.surprise);
         let model_score = evidence.as_ref().map_or(0.0, |evidence| mode.temper(evidence.score()));
         pending.verdict.score = guard_score.max(model_score);

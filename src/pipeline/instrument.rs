@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::alert::{Episode, Mode};
+use super::arms::RunningErrors;
 use super::calibration::Calibration;
 use super::feature::FeatureState;
 use super::guard::GuardState;
@@ -22,6 +23,8 @@ pub(super) struct Instrument {
     pub window: Window,
     /// The encoder's state after the newest row, `(S,)`; empty unless the model carries one.
     pub state: Vec<f32>,
+    /// The decoder's errors of late.
+    pub errors: RunningErrors,
     pub episode: Episode,
     /// Rows so far.
     pub rows_seen: u32,
@@ -41,6 +44,7 @@ impl Instrument {
             guards: GuardState::default(),
             window: Window::new(rows_kept),
             state: Vec::new(),
+            errors: RunningErrors::default(),
             episode: Episode::default(),
             rows_seen: 0,
             rows_since_scored: 0,
@@ -62,6 +66,7 @@ impl Instrument {
             self.window.retransform(&calibration.transform);
         }
         self.state.clear();
+        self.errors = RunningErrors::default();
         if let Some(model) = model {
             self.encode_anew(&*model.scorer);
         }

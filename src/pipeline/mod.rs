@@ -5,6 +5,7 @@
 //! [`detector`] first.
 
 pub mod alert;
+pub mod arms;
 pub mod batch;
 pub mod calibration;
 pub mod decode;

@@ -1,8 +1,9 @@
 //! What a model says of one scored row: how surprising it is, by which arm, and which features are to blame.
 
 use super::alert::{Arm, FeatureShare};
+use super::arms::{RowErrors, RunningErrors};
 use super::batch::Batch;
-use super::calibration::{Calibration, RowErrors, Surprise};
+use super::calibration::{Calibration, Surprise};
 use super::feature::FeatureRow;
 use super::scaler::InputRow;
 
@@ -15,30 +16,32 @@ pub(super) struct RowEvidence<'a> {
 }
 
 impl<'a> RowEvidence<'a> {
-    /// Compares a scored row with its reconstruction; `None` when the model has no such arm.
-    pub fn new(calibration: &'a Calibration, batch: &'a Batch, index: usize) -> Option<Self> {
+    /// Compares a scored row with what the model made of it; `running` takes the errors in. `None` when the model does not
+    /// reconstruct.
+    pub fn new(
+        calibration: &'a Calibration,
+        batch: &'a Batch,
+        index: usize,
+        running: &mut RunningErrors,
+    ) -> Option<Self> {
         let place = batch.evidence_index(index);
-        let expected = batch.evidence.reconstruction_of(place)?;
+        let rebuilt = batch.evidence.reconstruction_of(place)?;
+        let forecast = batch.evidence.forecast_of(place);
         let judge = batch.evidence.judge.get(place).copied();
         let (raw, input) = batch.row(index)?;
-        let surprise = calibration.surprise(&RowErrors::new(input, expected, judge));
+        let errors = RowErrors::new(input, rebuilt, running).with(forecast, judge);
+        let surprise = calibration.surprise(&errors);
         Some(RowEvidence {
             calibration,
             surprise,
-            expected,
+            expected: forecast.filter(|_| surprise.arm == Arm::Forecast).unwrap_or(rebuilt),
             raw,
         })
     }
 
     /// Gives the arm that spoke loudest.
     pub fn arm(&self) -> Arm {
-        if self.surprise.is_judged {
-            Arm::Judge
-        } else if self.surprise.is_reconstruction() {
-            Arm::Reconstruction
-        } else {
-            Arm::Pointwise
-        }
+        self.surprise.arm
     }
 
     /// Gives −log₁₀ of the row's p-value by the model alone (≥ 0).

@@ -68,6 +68,11 @@ impl Evidence {
     pub fn reconstruction_of(&self, index: usize) -> Option<&[f32; FEATURES]> {
         self.reconstruction.as_chunks::<FEATURES>().0.get(index)
     }
+
+    /// Gives the forecast of scored row number `index`, if that arm is there.
+    pub fn forecast_of(&self, index: usize) -> Option<&[f32; FEATURES]> {
+        self.forecast.as_chunks::<FEATURES>().0.get(index)
+    }
 }
 
 /// Memory that a scorer uses between two batches; belongs to the caller, so that one scorer serves many threads.

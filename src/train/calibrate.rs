@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::dataset::Chunk;
-use crate::pipeline::calibration::{ArmScale, Arms, Calibration, RowErrors};
+use crate::pipeline::arms::{ArmScale, Arms, RowErrors, RunningErrors};
+use crate::pipeline::calibration::Calibration;
 use crate::pipeline::feature::{FEATURES, FeatureRow};
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
@@ -14,11 +15,24 @@ use crate::pipeline::tail::{Tail, TailBounds};
 const BATCH: usize = 256;
 
 /// What a model makes of consecutive rows.
+#[derive(Default)]
 pub struct Scored {
     /// Each row and the errors on it.
     pub rows: Vec<RowErrors>,
     /// `(N, F)` each row as it was rebuilt, in model input units.
     pub expected: Vec<InputRow>,
+    running: RunningErrors,
+}
+
+impl Scored {
+    fn take(&mut self, seen: &InputRow, evidence: &Evidence, index: usize) {
+        if let Some(rebuilt) = evidence.reconstruction_of(index) {
+            let errors = RowErrors::new(seen, rebuilt, &mut self.running);
+            let judge = evidence.judge.get(index).copied();
+            self.rows.push(errors.with(evidence.forecast_of(index), judge));
+            self.expected.push(*rebuilt);
+        }
+    }
 }
 
 /// Scores rows `range` of a chunk, each with the rows before it; rows whose window is not full are left out. A carried
@@ -29,10 +43,7 @@ pub fn score_rows(scorer: &dyn Scorer, transform: &InputTransform, rows: &[Featu
         return score_carried(scorer, transform, rows, range);
     }
     let first = range.start.max(lookback - 1);
-    let mut scored = Scored {
-        rows: Vec::new(),
-        expected: Vec::new(),
-    };
+    let mut scored = Scored::default();
     if first >= range.end {
         return scored;
     }
@@ -53,24 +64,14 @@ pub fn score_rows(scorer: &dyn Scorer, transform: &InputTransform, rows: &[Featu
             .collect();
         scorer.score(&mut items, &mut workspace, &mut evidence);
         for (index, window) in windows.iter().enumerate() {
-            let Some(expected) = evidence.reconstruction_of(index) else {
-                continue;
-            };
-            let seen = &window[lookback - 1];
-            scored
-                .rows
-                .push(RowErrors::new(seen, expected, evidence.judge.get(index).copied()));
-            scored.expected.push(*expected);
+            scored.take(&window[lookback - 1], &evidence, index);
         }
     }
     scored
 }
 
 fn score_carried(scorer: &dyn Scorer, transform: &InputTransform, rows: &[FeatureRow], range: Range<usize>) -> Scored {
-    let mut scored = Scored {
-        rows: Vec::new(),
-        expected: Vec::new(),
-    };
+    let mut scored = Scored::default();
     let mut state = vec![0.0; scorer.state_len()];
     let (mut workspace, mut evidence) = (Workspace::default(), Evidence::default());
     for start in (0..range.end).step_by(BATCH) {
@@ -82,12 +83,7 @@ fn score_carried(scorer: &dyn Scorer, transform: &InputTransform, rows: &[Featur
         };
         scorer.score(std::slice::from_mut(&mut item), &mut workspace, &mut evidence);
         for (index, seen) in inputs.iter().enumerate().skip(range.start.saturating_sub(start)) {
-            if let Some(expected) = evidence.reconstruction_of(index) {
-                scored
-                    .rows
-                    .push(RowErrors::new(seen, expected, evidence.judge.get(index).copied()));
-                scored.expected.push(*expected);
-            }
+            scored.take(seen, &evidence, index);
         }
     }
     scored
@@ -108,12 +104,13 @@ pub fn calibrate(
     held_back: impl Fn(&Chunk) -> Range<usize>,
 ) -> (Vec<Arc<Calibration>>, Arc<Calibration>) {
     let (mut own, mut pooled_rows) = (Vec::new(), Vec::new());
-    let (mut statistics, mut judged) = (Vec::new(), Vec::new());
+    let (mut statistics, mut sustained, mut judged) = (Vec::new(), Vec::new(), Vec::new());
     for (chunk, transform) in chunks.iter().zip(transforms) {
         let rows = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).rows;
         pooled_rows.extend(thinned(&rows));
         let calibration = Calibration::unscaled(transform.clone(), &rows, arms);
         statistics.push(calibration.statistics(&rows));
+        sustained.push(calibration.window_statistics(&rows));
         judged.push(rows.iter().filter_map(|row| row.judge).collect::<Vec<f32>>());
         own.push(calibration);
     }
@@ -121,6 +118,12 @@ pub fn calibrate(
     if let Some((scales, of_unknown)) = arm_scales(&mut statistics, TailBounds::FUSED) {
         own.iter_mut().zip(scales).for_each(|(own, scale)| own.fused = scale);
         pooled.fused = of_unknown;
+    }
+    if let Some((scales, of_unknown)) = arm_scales(&mut sustained, TailBounds::FUSED) {
+        own.iter_mut()
+            .zip(scales)
+            .for_each(|(own, scale)| own.sustained = Some(scale));
+        pooled.sustained = Some(of_unknown);
     }
     if let Some((scales, of_unknown)) = arm_scales(&mut judged, TailBounds::JUDGE) {
         own.iter_mut()

@@ -15,6 +15,8 @@ use crate::pipeline::tick::{InstrumentTicks, Tick};
 pub const SEQUENCE_ROWS: usize = 320;
 /// … of which the first only fill its memory: nothing is asked of them.
 pub const SILENT_ROWS: usize = 64;
+/// Rows after an event in which it may still be found: a print that was wrong shows by how the next one comes back.
+const RETURN_ROWS: usize = 4;
 /// Rows after an event in which nothing is asked: what it did to features of short memory wears off.
 const AFTERMATH_ROWS: usize = 48;
 
@@ -67,7 +69,7 @@ fn question(labels: &[Label], start: usize) -> Question {
     let mut question = Question::default();
     let mut clean_from = 0;
     for label in labels {
-        question.events.extend(within(label.start..label.end + 1));
+        question.events.extend(within(label.start..label.end + 1 + RETURN_ROWS));
         question.clean.extend(within(clean_from..label.start));
         clean_from = label.end + 1 + AFTERMATH_ROWS;
     }
@@ -91,9 +93,9 @@ mod tests {
 
     #[test]
     fn question_is_cut_to_the_sequence_and_leaves_the_aftermath_out() {
-        let labels = [label(10, 1050), label(1150, 1160), label(1290, 1400)];
+        let labels = [label(10, 1040), label(1150, 1160), label(1290, 1400)];
         let question = question(&labels, 1000);
-        assert_eq!(question.events, [150..161, 290..320]);
-        assert_eq!(question.clean, [99..150, 209..290]);
+        assert_eq!(question.events, [150..165, 290..320]);
+        assert_eq!(question.clean, [89..150, 209..290]);
     }
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::config::Config;
 use crate::pipeline::alert::AlertState;
-use crate::pipeline::calibration::{Arms, Calibration, Calibrations, RowErrors};
+use crate::pipeline::arms::{Arms, RowErrors, RunningErrors};
+use crate::pipeline::calibration::{Calibration, Calibrations};
 use crate::pipeline::decode::{Format, JsonFields, TimeUnit};
 use crate::pipeline::feature::FEATURES;
 use crate::pipeline::position::{Offset, Partition, TopicIndex};
@@ -31,10 +32,9 @@ impl Scorer for Zeros {
 fn model(version: u32) -> Model {
     let raw: Vec<_> = (0..2001_i16).map(|i| [f32::from(i - 1000) / 500.0; FEATURES]).collect();
     let transform = InputTransform::fit(&raw);
-    let rows: Vec<_> = raw
-        .iter()
-        .map(|raw| RowErrors::new(&transform.apply(raw), &[0.0; FEATURES], None))
-        .collect();
+    let mut running = RunningErrors::default();
+    let errors = |raw| RowErrors::new(&transform.apply(raw), &[0.0; FEATURES], &mut running);
+    let rows: Vec<_> = raw.iter().map(errors).collect();
     let pooled = Arc::new(Calibration::fit(transform, &rows, Arms::ALL));
     let instruments = [("A".to_string(), Arc::clone(&pooled))].into();
     Model {

@@ -1,0 +1,238 @@
+//! Arms: what each source of evidence makes of one row, before anything says what that means on an instrument.
+//!
+//! Four arms need no faults to learn from. Three see the newest tick alone: *reconstruction* its error under the decoder,
+//! *forecast* its error under the predictor, which has not seen it, *pointwise* the features themselves. *Window* sees the
+//! decoder's error as a mean over the rows of late, so that what is slightly wrong for long adds up. The *judge* has been
+//! taught what faults look like. An arm's statistic is the mean of its three most surprising features, since a mean over
+//! all of them divides one bad feature by everything that is well. Knows no model and no instrument.
+
+use serde::{Deserialize, Serialize};
+
+use super::feature::FEATURES;
+use super::scaler::InputRow;
+use super::tail::{Tail, TailBounds};
+
+/// Features whose surprises make an arm's statistic.
+pub const TOP: usize = 3;
+
+/// Which arms a score is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arms {
+    /// The decoder's errors on the newest row.
+    pub reconstruction: bool,
+    /// The decoder's mean errors over the rows of late.
+    #[serde(default)]
+    pub window: bool,
+    /// The predictor's errors on the newest row, where the model has a predictor.
+    #[serde(default)]
+    pub forecast: bool,
+    /// The features themselves.
+    pub pointwise: bool,
+    /// The judge's log-odds, where the model has a judge.
+    pub judge: bool,
+}
+
+impl Arms {
+    /// Every arm.
+    pub const ALL: Arms = Arms {
+        reconstruction: true,
+        window: true,
+        forecast: true,
+        pointwise: true,
+        judge: true,
+    };
+
+    /// Tells whether an arm speaks that nobody has taught.
+    pub fn has_untaught(self) -> bool {
+        self.reconstruction || self.window || self.forecast || self.pointwise
+    }
+}
+
+/// The decoder's errors of late on one instrument, as a mean that fades.
+#[derive(Clone, Debug, Default)]
+pub struct RunningErrors {
+    mean: Option<Box<InputRow>>,
+}
+
+impl RunningErrors {
+    /// Share of one row in the mean: a half-life of 16 rows (1 − 2^(−1/16)).
+    const SHARE: f32 = 0.042_397;
+
+    /// Takes one row's errors in and gives the mean with them.
+    pub fn take(&mut self, errors: &InputRow) -> &InputRow {
+        let mean = self.mean.get_or_insert_with(|| Box::new(*errors));
+        for (mean, error) in mean.iter_mut().zip(errors) {
+            *mean += Self::SHARE * (error - *mean);
+        }
+        mean
+    }
+}
+
+/// One row as the arms see it, in model input units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowErrors {
+    /// The row itself.
+    pub input: InputRow,
+    /// Absolute difference from its reconstruction.
+    pub reconstruction: InputRow,
+    /// The mean of that over the rows of late.
+    pub window: InputRow,
+    /// Absolute difference from its forecast, where there is a predictor.
+    pub forecast: Option<InputRow>,
+    /// The judge's log-odds, where there is a judge.
+    pub judge: Option<f32>,
+}
+
+impl RowErrors {
+    /// Compares a row with its reconstruction, which `running` takes in.
+    pub fn new(input: &InputRow, rebuilt: &InputRow, running: &mut RunningErrors) -> Self {
+        let reconstruction = distance(input, rebuilt);
+        RowErrors {
+            input: *input,
+            window: *running.take(&reconstruction),
+            reconstruction,
+            forecast: None,
+            judge: None,
+        }
+    }
+
+    /// Adds what predictor and judge say, as far as there are any.
+    pub fn with(mut self, forecast: Option<&InputRow>, judge: Option<f32>) -> Self {
+        self.forecast = forecast.map(|forecast| distance(&self.input, forecast));
+        self.judge = judge;
+        self
+    }
+}
+
+fn distance(row: &InputRow, other: &InputRow) -> InputRow {
+    std::array::from_fn(|feature| (row[feature] - other[feature]).abs())
+}
+
+/// What an arm's statistic means on one instrument: its own level, and the tail of the whole group above it, since a
+/// single instrument's ticks say too little of one in 10,000.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArmScale {
+    /// Taken off the statistic.
+    pub level: f32,
+    /// Tail of what is left, pooled over the group.
+    pub tail: Tail,
+}
+
+impl ArmScale {
+    /// Share of normal ticks above the quantile by which instruments are told apart.
+    const LEVEL_PROBABILITY: f64 = 0.01;
+    /// How much of that quantile is taken off: half-way between one level for all and one each (measured on nine feeds).
+    const LEVEL_SHARE: f32 = 0.5;
+
+    /// Gives an instrument's level from the statistic on normal ticks, which it sorts.
+    pub fn level(statistics: &mut [f32]) -> f32 {
+        statistics.sort_unstable_by(f32::total_cmp);
+        let above = (statistics.len() as f64 * Self::LEVEL_PROBABILITY) as usize;
+        let quantile = statistics.len().checked_sub(above + 1).map(|place| statistics[place]);
+        Self::LEVEL_SHARE * quantile.unwrap_or(0.0)
+    }
+
+    /// Fits level and tail to one instrument alone, whose statistics it sorts.
+    pub fn fit(statistics: &mut [f32], bounds: TailBounds) -> Self {
+        let level = Self::level(statistics);
+        let mut above: Vec<f32> = statistics.iter().map(|statistic| statistic - level).collect();
+        ArmScale {
+            level,
+            tail: Tail::fit(&mut above, bounds),
+        }
+    }
+
+    /// Gives −log₁₀ of how rarely the statistic is as high on the instrument.
+    pub fn surprise(&self, statistic: f32) -> f32 {
+        self.tail.surprise(statistic - self.level)
+    }
+
+    /// Tells whether it is such as fitting makes.
+    pub fn is_valid(&self) -> bool {
+        self.level.is_finite() && self.tail.is_valid()
+    }
+}
+
+/// An arm's most surprising features, most surprising first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Top([(usize, f32); TOP]);
+
+impl Top {
+    /// Finds the most surprising features of a row of surprises.
+    pub fn of(surprises: impl Iterator<Item = f32>) -> Self {
+        // Below any surprise, so that the first features take the places.
+        let mut top = [(0, -1.0); TOP];
+        for (feature, surprise) in surprises.enumerate() {
+            if surprise > top[TOP - 1].1 {
+                let place = top.partition_point(|(_, known)| *known >= surprise);
+                top.copy_within(place..TOP - 1, place + 1);
+                top[place] = (feature, surprise);
+            }
+        }
+        Top(top)
+    }
+
+    /// Finds the features whose errors are most surprising by tails of their own.
+    pub fn of_errors(tails: &[Tail], errors: &InputRow) -> Self {
+        Top::of(tails.iter().zip(errors).map(|(tail, error)| tail.surprise(*error)))
+    }
+
+    /// Gives the arm's statistic.
+    pub fn mean(&self) -> f32 {
+        self.0.iter().map(|(_, surprise)| surprise).sum::<f32>() / TOP as f32
+    }
+}
+
+/// Gives the features behind a score, the largest share first; the shares sum to 1.
+pub fn shares(tops: impl IntoIterator<Item = Top>) -> Vec<(usize, f32)> {
+    let mut shares: Vec<(usize, f32)> = Vec::with_capacity(2 * TOP);
+    for (feature, surprise) in tops.into_iter().flat_map(|top| top.0) {
+        match shares.iter_mut().find(|(known, _)| *known == feature) {
+            Some((_, sum)) => *sum += surprise,
+            None => shares.push((feature, surprise)),
+        }
+    }
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let (total, count) = (shares.iter().map(|(_, sum)| sum).sum::<f32>(), shares.len() as f32);
+    shares
+        .iter_mut()
+        .for_each(|(_, sum)| *sum = if total > 0.0 { *sum / total } else { 1.0 / count });
+    shares
+}
+
+/// Fits one tail per feature to the column that `column` gives.
+pub fn feature_tails(column: impl Fn(usize) -> Vec<f32>) -> Vec<Tail> {
+    (0..FEATURES)
+        .map(|feature| Tail::fit(&mut column(feature), TailBounds::FEATURE))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_slightly_wrong_for_long_adds_up_and_one_wild_row_fades() {
+        let (mut long, mut wild) = (RunningErrors::default(), RunningErrors::default());
+        let (quiet, raised) = ([0.1; FEATURES], [0.4; FEATURES]);
+        for row in 0..200 {
+            long.take(if row < 100 { &quiet } else { &raised });
+            wild.take(if row == 100 { &[5.0; FEATURES] } else { &quiet });
+        }
+        assert!((long.take(&raised)[3] - 0.4).abs() < 0.01);
+        assert!((wild.take(&quiet)[3] - 0.1).abs() < 0.01);
+    }
+
+    #[test]
+    fn top_holds_the_largest_in_order_and_shares_sum_to_one() {
+        let surprises: Vec<f32> = (0..FEATURES).map(|feature| (feature * 37 % 85) as f32).collect();
+        let top = Top::of(surprises.iter().copied());
+        assert_eq!(top.0.map(|(_, surprise)| surprise), [84.0, 83.0, 82.0]);
+        assert_eq!(top.mean(), 83.0);
+        let shares = shares([top, Top::of([1.0; 4].into_iter())]);
+        assert!((shares.iter().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!(shares[0].0, top.0[0].0);
+    }
+}
