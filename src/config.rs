@@ -367,12 +367,17 @@ impl Config {
             budget > 0.0 && budget <= 1e3,
             &format!("expected more than 0 and at most 1000, found {budget}"),
         );
+        for (key, found) in [
+            (
+                "alerts.false_alarms_per_instrument_day",
+                alerts.false_alarms_per_instrument_day,
+            ),
+            ("alerts.false_alarms_per_hour", alerts.false_alarms_per_hour),
+            ("alerts.hysteresis_decades", alerts.hysteresis_decades.into()),
+        ] {
+            check.that(key, found >= 0.0, &format!("expected 0 or more, found {found}"));
+        }
         check.above_zero("alerts.quiet_ticks", u64::from(alerts.quiet_ticks));
-        check.that(
-            "alerts.hysteresis_decades",
-            alerts.hysteresis_decades >= 0.0,
-            "expected 0 or more",
-        );
         check.that(
             "alerts.critical_decades",
             alerts.critical_decades > 0.0,
@@ -545,6 +550,13 @@ mod tests {
             "detector.rows_kept",
         ] {
             assert!(text.contains(key), "{key}: {text}");
+        }
+        let text = error("[alerts]\nfalse_alarms_per_instrument_day = -1\nfalse_alarms_per_hour = nan");
+        for problem in [
+            "alerts.false_alarms_per_instrument_day: expected 0 or more, found -1",
+            "alerts.false_alarms_per_hour: expected 0 or more, found NaN",
+        ] {
+            assert!(text.contains(problem), "{problem}: {text}");
         }
         let text = error("[guards]\nstale_secs_max = 1.0\nfrozen_ticks_min = 0\nsequence_hole_max = 0");
         for problem in [

@@ -81,7 +81,6 @@ impl Daemon {
     pub fn start(config: Config, options: &DaemonOptions) -> Result<Self, DaemonError> {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
-        metrics.budget_ratio.set(config.alerts.false_alarms_per_10k_ticks / 1e4);
         let status = Status::new(config.worker.workers);
         let store = ModelStore::open(&config.retrain.models_dir, config.retrain.models_kept)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -53,6 +53,7 @@
 //! [`robust`](pipeline::robust), [`scaler`](pipeline::scaler) turns rows into model inputs,
 //! [`window`](pipeline::window) keeps both, [`batch`](pipeline::batch) gathers what is due,
 //! [`calibration`](pipeline::calibration) turns the model's errors into probabilities by [`tail`](pipeline::tail)s,
+//! [`budget`](pipeline::budget) says which of them is too small, by how fast ticks come,
 //! [`alert`](pipeline::alert) gives alerts their life, and [`detector`](pipeline::detector) owns it all.
 //!
 //! - *Absent:* clocks, I/O, logging, threads, randomness, candle, rdkafka, tokio, and every other room of this crate.
@@ -241,8 +242,9 @@
 //!    `alerts_do_not_depend_on_how_records_are_cut_into_batches`; `laws.rs`, `golden.rs`.
 //! 3. Every record ends in exactly one counted outcome; outcomes, polls and offsets agree. *Held by*
 //!    `every_record_has_exactly_one_outcome`; `laws.rs`, `mock_cluster.rs`, `demo.rs`.
-//! 4. Removing one instrument changes no bit of another's scores. *Held by*
-//!    `other_instruments_change_no_bit_of_a_score`, `evidence_is_the_same_bits_alone_in_a_batch_and_on_every_path`;
+//! 4. Removing one instrument changes no bit of another's scores; of its thresholds only where a total per hour is set.
+//!    *Held by* `other_instruments_change_no_bit_of_a_score`,
+//!    `budgets_by_time_hold_for_each_tick_and_only_a_total_couples_instruments`, `evidence_is_the_same_bits_alone_in_a_batch_and_on_every_path`;
 //!    `laws.rs`.
 //! 5. No offset is committed before every alert and dead letter it covers is acknowledged. *Held by*
 //!    `offsets_wait_for_their_own_and_all_earlier_deliveries`, `commit_covers_everything_handed_in_and_comes_last`;

@@ -3,8 +3,8 @@
 //! Labels are bounded: partition, kind, severity, reason, never an instrument.
 
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use crate::pipeline::alert::{AlertState, Severity};
@@ -22,10 +22,10 @@ pub struct Metrics {
     pub windows_scored: IntCounter,
     /// Scores of all ticks (−log₁₀ of the p-value).
     pub anomaly_score: Histogram,
-    /// Scored ticks at or above the threshold.
+    /// Scored ticks at or above their threshold.
     pub ticks_above_threshold: IntCounter,
-    /// Share of scored ticks that may be.
-    pub budget_ratio: Gauge,
+    /// How many of the scored ticks could have been, by the budget: the sum of their shares.
+    pub false_alarms_allowed: Counter,
     /// From a record's stamp to its alert being handed to the producer.
     pub tick_to_alert_seconds: Histogram,
     /// Records not yet polled, per partition.
@@ -136,11 +136,11 @@ impl Metrics {
             ),
             ticks_above_threshold: make.counter(
                 "tapewatch_ticks_above_threshold_total",
-                "Scored ticks at or above the threshold, real anomalies among them.",
+                "Scored ticks at or above their threshold, real anomalies among them.",
             ),
-            budget_ratio: make.register(Gauge::new(
-                "tapewatch_false_alarm_budget_ratio",
-                "Share of scored ticks of a normal feed that may reach the threshold.",
+            false_alarms_allowed: make.register(Counter::new(
+                "tapewatch_false_alarms_allowed_total",
+                "False alarms that the budget has allowed over the scored ticks.",
             )),
             tick_to_alert_seconds: make.histogram(
                 "tapewatch_tick_to_alert_seconds",

@@ -222,8 +222,7 @@ impl Worker {
                 Effect::DeadLetter(_) => {}
             }
         }
-        let threshold = self.context.config.alerts.threshold();
-        count_verdicts(&self.context.metrics, &self.effects, threshold);
+        count_verdicts(&self.context.metrics, &self.effects);
         self.effects.clear();
         let mut sink = held(&self.sink);
         if !commits.is_empty() {
@@ -467,7 +466,7 @@ fn send_alert(context: &WorkerContext, sink: &Mutex<Sink>, alert: &Alert) -> Res
     })
 }
 
-fn count_verdicts(metrics: &Metrics, effects: &Effects, threshold: f32) {
+fn count_verdicts(metrics: &Metrics, effects: &Effects) {
     let mut counts = [0_u64; Outcome::ALL.len()];
     for verdict in &effects.verdicts {
         counts[verdict.outcome as usize] += 1;
@@ -476,9 +475,8 @@ fn count_verdicts(metrics: &Metrics, effects: &Effects, threshold: f32) {
         }
         if verdict.outcome == Outcome::Scored {
             metrics.anomaly_score.observe(f64::from(verdict.score));
-            metrics
-                .ticks_above_threshold
-                .inc_by(u64::from(verdict.score >= threshold));
+            metrics.ticks_above_threshold.inc_by(u64::from(verdict.is_above));
+            metrics.false_alarms_allowed.inc_by(verdict.share);
         }
     }
     for (outcome, count) in Outcome::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {

@@ -39,6 +39,20 @@ fn print_summary(config: &Config) {
         config.alerts.false_alarms_per_10k_ticks,
         config.alerts.threshold()
     );
+    for (budget, of) in [
+        (
+            config.alerts.false_alarms_per_instrument_day,
+            "instrument and day once its rate is known, in place of that",
+        ),
+        (
+            config.alerts.false_alarms_per_hour,
+            "hour over all instruments of a worker, at most",
+        ),
+    ] {
+        if budget > 0.0 {
+            println!("             {budget} per {of}");
+        }
+    }
     let model = &config.model;
     println!(
         "  model      LSTM of {} units × {}, {} rows back",

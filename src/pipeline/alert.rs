@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::threshold;
 use super::feature::CATALOGUE;
 use super::guard::Guard;
 use super::position::Position;
@@ -19,6 +20,11 @@ use super::time::{ArrivalTime, EventTime};
 pub struct AlertConfig {
     /// The false-alarm budget: ticks in 10,000 that may be called anomalous on a normal feed (> 0, at most 1,000).
     pub false_alarms_per_10k_ticks: f64,
+    /// The same per instrument and day of market time: takes the place of the former once the instrument's rate of ticks is
+    /// known (false alarms, ≥ 0; 0: not set).
+    pub false_alarms_per_instrument_day: f64,
+    /// The most per hour of market time, over all instruments of one detector (false alarms, ≥ 0; 0: no total).
+    pub false_alarms_per_hour: f64,
     /// An alert resolves after this many ticks in a row below the resolving level (ticks, > 0).
     pub quiet_ticks: u32,
     /// The resolving level lies this far below the threshold: hysteresis (decades of probability, ≥ 0).
@@ -32,9 +38,9 @@ pub struct AlertConfig {
 }
 
 impl AlertConfig {
-    /// Gives the score from which a tick is anomalous: −log₁₀ of the budgeted share of ticks.
+    /// Gives the score from which a tick is anomalous by the budget of ticks in 10,000, as long as no other holds.
     pub fn threshold(&self) -> f32 {
-        -libm::log10(self.false_alarms_per_10k_ticks / 1e4) as f32
+        threshold(self.false_alarms_per_10k_ticks / 1e4)
     }
 }
 
@@ -194,7 +200,7 @@ pub struct Alert {
     pub score: f32,
     /// Highest score so far (≥ 0).
     pub score_max: f32,
-    /// Score from which a tick is anomalous (> 0).
+    /// Score from which the tick that made this revision is anomalous (> 0).
     pub threshold: f32,
     /// Ticks of the instrument since it opened, both ends included (≥ 1).
     pub ticks: u64,
@@ -215,6 +221,8 @@ pub struct Observation {
     pub cause: Cause,
     /// −log₁₀ of its p-value (≥ 0).
     pub score: f32,
+    /// Score from which it is anomalous (> 0).
+    pub threshold: f32,
     /// The arm with the highest score.
     pub arm: Arm,
     /// What is wrong.
@@ -245,7 +253,9 @@ impl Episode {
     }
 
     /// Takes one tick in and gives the revision it makes, if it makes one. `features` is asked only for a tick that
-    /// opens an alert or is its worst so far; `topic` names the input topic of the id.
+    /// opens an alert or is its worst so far; `topic` names the input topic of the id. Each tick is held against its own
+    /// threshold, within an alert too: where a budget has moved it since, the present one says what is quiet and what is
+    /// critical.
     pub fn observe(
         &mut self,
         config: &AlertConfig,
@@ -254,12 +264,12 @@ impl Episode {
         seen: &Observation,
         features: impl FnOnce() -> Vec<FeatureShare>,
     ) -> Option<Alert> {
-        let threshold = config.threshold();
+        let threshold = seen.threshold;
         let Some(alert) = &mut self.open else {
             if seen.score < threshold {
                 return None;
             }
-            let alert = opened(instrument, topic, seen, threshold, config, features());
+            let alert = opened(instrument, topic, seen, config, features());
             self.published_score = alert.score;
             self.quiet_ticks = 0;
             self.open = Some(Box::new(alert.clone()));
@@ -267,6 +277,7 @@ impl Episode {
         };
         alert.ticks += 1;
         alert.score = seen.score;
+        alert.threshold = threshold;
         alert.latest = seen.cause;
         alert.mode = seen.mode;
         if seen.score > alert.score_max {
@@ -274,7 +285,7 @@ impl Episode {
             alert.arm = seen.arm;
             alert.kind = seen.kind;
             alert.model_version = seen.model_version;
-            alert.severity = alert.severity.max(severity(seen.score, threshold, config));
+            alert.severity = alert.severity.max(severity(seen, config));
             alert.features = features();
         }
         self.quiet_ticks = match seen.score < threshold - config.hysteresis_decades {
@@ -302,8 +313,8 @@ impl Episode {
     }
 }
 
-fn severity(score: f32, threshold: f32, config: &AlertConfig) -> Severity {
-    if score >= threshold + config.critical_decades {
+fn severity(seen: &Observation, config: &AlertConfig) -> Severity {
+    if seen.score >= seen.threshold + config.critical_decades {
         Severity::Critical
     } else {
         Severity::Warning
@@ -314,7 +325,6 @@ fn opened(
     instrument: &Arc<str>,
     topic: &str,
     seen: &Observation,
-    threshold: f32,
     config: &AlertConfig,
     features: Vec<FeatureShare>,
 ) -> Alert {
@@ -325,12 +335,12 @@ fn opened(
         revision: 0,
         instrument: Arc::clone(instrument),
         mode: seen.mode,
-        severity: severity(seen.score, threshold, config),
+        severity: severity(seen, config),
         arm: seen.arm,
         kind: seen.kind,
         score: seen.score,
         score_max: seen.score,
-        threshold,
+        threshold: seen.threshold,
         ticks: 1,
         opened_by: seen.cause,
         latest: seen.cause,
@@ -346,6 +356,8 @@ mod tests {
 
     const CONFIG: AlertConfig = AlertConfig {
         false_alarms_per_10k_ticks: 1.0,
+        false_alarms_per_instrument_day: 0.0,
+        false_alarms_per_hour: 0.0,
         quiet_ticks: 3,
         hysteresis_decades: 1.0,
         critical_decades: 2.0,
@@ -354,6 +366,10 @@ mod tests {
     };
 
     fn revisions(scores: &[f32]) -> Vec<(AlertState, u32, Severity, u64, i64)> {
+        revisions_by(scores, |_| CONFIG.threshold())
+    }
+
+    fn revisions_by(scores: &[f32], threshold: impl Fn(usize) -> f32) -> Vec<(AlertState, u32, Severity, u64, i64)> {
         let mut episode = Episode::default();
         let name: Arc<str> = "A".into();
         let mut out = Vec::new();
@@ -372,6 +388,7 @@ mod tests {
                     arrival_time: ArrivalTime(i as i64),
                 },
                 score: *score,
+                threshold: threshold(i),
                 arm: Arm::Reconstruction,
                 kind: AlertKind::Anomaly,
                 mode: Mode::Scoring,
@@ -408,6 +425,20 @@ mod tests {
     fn scores_between_resolving_level_and_threshold_open_nothing_and_keep_an_alert_open() {
         assert!(revisions(&[3.9; 20]).is_empty());
         assert_eq!(revisions(&[&[4.0][..], &[3.1; 20]].concat()).len(), 1);
+    }
+
+    #[test]
+    fn every_tick_is_held_against_its_own_threshold() {
+        use AlertState::{Opened, Resolved};
+        use Severity::Warning;
+        // The threshold rises from 4 to 6 within the alert, so that 4.5 becomes quiet and 6.5 is not critical.
+        let found = revisions_by(&[4.5, 6.5, 4.5, 4.5, 4.5, 4.5], |tick| if tick > 0 { 6.0 } else { 4.0 });
+        let states: Vec<_> = found
+            .iter()
+            .map(|(state, _, severity, ticks, _)| (*state, *severity, *ticks))
+            .collect();
+        let updated = (AlertState::Updated, Warning, 2);
+        assert_eq!(states, [(Opened, Warning, 1), updated, (Resolved, Warning, 5)]);
     }
 
     #[test]

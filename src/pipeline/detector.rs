@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::{Alert, AlertConfig, AlertKind, Arm, Cause, Observation};
 use super::batch::Batch;
+use super::budget::{self, Budget};
 use super::decode::{DecodeConfig, Decoder, TickError};
 use super::guard::{Finding, Guard, GuardConfig};
 use super::instrument::Instrument;
@@ -157,6 +158,10 @@ pub struct Verdict {
     pub score: f32,
     /// The most surprising guard that found something.
     pub guard: Option<Guard>,
+    /// Share of such ticks that the budget allows to be called anomalous (0–1; 0 when no instrument's budget holds).
+    pub share: f64,
+    /// Whether the score reaches the threshold that follows from the share.
+    pub is_above: bool,
     /// The model at work.
     pub model_version: Option<ModelVersion>,
 }
@@ -204,6 +209,7 @@ struct Pending {
 pub struct Detector {
     config: DetectorConfig,
     decoder: Decoder,
+    budget: Budget,
     model: Option<Model>,
     slots: Vec<Option<Instrument>>,
     free: Vec<usize>,
@@ -222,6 +228,7 @@ impl Detector {
     pub fn new(config: DetectorConfig) -> Result<Self, String> {
         let decoder = Decoder::new(&config.decode)?;
         Ok(Detector {
+            budget: Budget::new(&config.alerts, config.limits.stride),
             config,
             decoder,
             model: None,
@@ -280,6 +287,8 @@ impl Detector {
                 outcome: Outcome::AlreadyApplied,
                 score: 0.0,
                 guard: None,
+                share: 0.0,
+                is_above: false,
                 model_version: self.model_version(),
             },
             slot: None,
@@ -415,6 +424,7 @@ impl Detector {
             name,
             episode,
             errors,
+            pace,
             calibration,
             mode,
             ..
@@ -427,8 +437,15 @@ impl Detector {
         let model_score = evidence.as_ref().map_or(0.0, |evidence| mode.temper(evidence.score()));
         pending.verdict.score = guard_score.max(model_score);
         pending.verdict.guard = pending.finding.map(|finding| finding.guard);
+        let is_repeated = pending.verdict.outcome == Outcome::Duplicate;
+        if !is_repeated {
+            self.budget.observe(pace, pending.cause.event_time);
+        }
+        pending.verdict.share = self.budget.share(pace);
+        let threshold = budget::threshold(pending.verdict.share);
+        pending.verdict.is_above = pending.verdict.score >= threshold;
         // A tick that came before can raise an alert; it does not count as one more quiet tick.
-        if pending.verdict.outcome == Outcome::Duplicate && guard_score < self.config.alerts.threshold() {
+        if is_repeated && !pending.verdict.is_above {
             return;
         }
         let (arm, kind) = match pending.finding {
@@ -441,6 +458,7 @@ impl Detector {
         let seen = Observation {
             cause: pending.cause,
             score: pending.verdict.score,
+            threshold,
             arm,
             kind,
             mode: *mode,
@@ -480,6 +498,7 @@ impl Detector {
         for (slot, place) in self.slots.iter_mut().enumerate() {
             if let Some(instrument) = place.take_if(|instrument| partitions.contains(&instrument.home)) {
                 self.by_name.remove(&instrument.name);
+                self.budget.forget(&instrument.pace);
                 self.free.push(slot);
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::alert::{Episode, Mode};
 use super::arms::RunningErrors;
+use super::budget::Pace;
 use super::calibration::Calibration;
 use super::feature::FeatureState;
 use super::guard::GuardState;
@@ -26,6 +27,8 @@ pub(super) struct Instrument {
     /// The decoder's errors of late.
     pub errors: RunningErrors,
     pub episode: Episode,
+    /// How fast its ticks come.
+    pub pace: Pace,
     /// Rows so far.
     pub rows_seen: u32,
     /// Rows since one was scored.
@@ -46,6 +49,7 @@ impl Instrument {
             state: Vec::new(),
             errors: RunningErrors::default(),
             episode: Episode::default(),
+            pace: Pace::default(),
             rows_seen: 0,
             rows_since_scored: 0,
             calibration: None,

@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod arms;
 pub mod batch;
+pub mod budget;
 pub mod calibration;
 pub mod decode;
 pub mod detector;

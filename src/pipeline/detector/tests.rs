@@ -77,6 +77,8 @@ fn config() -> DetectorConfig {
         },
         alerts: AlertConfig {
             false_alarms_per_10k_ticks: 1.0,
+            false_alarms_per_instrument_day: 0.0,
+            false_alarms_per_hour: 0.0,
             quiet_ticks: 5,
             hysteresis_decades: 1.0,
             critical_decades: 2.0,
@@ -329,8 +331,11 @@ fn commit_covers_everything_handed_in_and_comes_last() {
 
 #[test]
 fn alerts_do_not_depend_on_how_records_are_cut_into_batches() {
-    let run = |cut: usize| {
-        let mut driver = Driver::new(config());
+    let run = |cut: usize, alerts_config: AlertConfig| {
+        let mut driver = Driver::new(DetectorConfig {
+            alerts: alerts_config,
+            ..config()
+        });
         driver.input(Input::Model(model(1)));
         for i in 0..600_usize {
             let name = ["A", "B", "C"][i % 3];
@@ -348,10 +353,68 @@ fn alerts_do_not_depend_on_how_records_are_cut_into_batches() {
         let alerts: Vec<Alert> = alerts(&driver.effects).into_iter().cloned().collect();
         (alerts, driver.effects.verdicts)
     };
-    let one = run(1);
-    assert!(one.0.len() > 5);
-    assert_eq!(one, run(7));
-    assert_eq!(one, run(500));
+    let by_time = AlertConfig {
+        false_alarms_per_instrument_day: 1e3,
+        false_alarms_per_hour: 100.0,
+        ..config().alerts
+    };
+    for alerts in [config().alerts, by_time] {
+        let one = run(1, alerts.clone());
+        assert!(one.0.len() > 5);
+        assert_eq!(one, run(7, alerts.clone()));
+        assert_eq!(one, run(500, alerts));
+    }
+}
+
+/// Shares of the last ticks of A and B, at one and at four ticks a second for three hours.
+fn shares(alerts: AlertConfig, with_b: bool) -> (f64, f64) {
+    let mut driver = Driver::new(DetectorConfig { alerts, ..config() });
+    let mut last = (0.0, 0.0);
+    for i in 0..43_200_i64 {
+        let time = 1_700_000_000 * NANOS_PER_SEC + i * NANOS_PER_SEC / 4;
+        for (name, share) in [("A", &mut last.0), ("B", &mut last.1)] {
+            if (name == "A" && i % 4 == 0) || (name == "B" && with_b) {
+                driver.payload(&format!("{time},{name},trade,10,1,,,,"));
+                driver.input(Input::EndOfBatch);
+                *share = driver.effects.verdicts.last().unwrap().share;
+            }
+        }
+        driver.effects.clear();
+    }
+    last
+}
+
+#[test]
+fn budgets_by_time_hold_for_each_tick_and_only_a_total_couples_instruments() {
+    let alerts = config().alerts;
+    assert_eq!(shares(alerts.clone(), true), (1e-4, 1e-4));
+    let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 0.01;
+    let daily = AlertConfig {
+        false_alarms_per_instrument_day: 2.0,
+        ..alerts.clone()
+    };
+    let (a, b) = shares(daily.clone(), true);
+    assert!(near(a, 2.0 / 86_400.0) && near(b, 2.0 / 345_600.0), "{a} {b}");
+    assert_eq!(shares(daily, false).0, a);
+    let hourly = AlertConfig {
+        false_alarms_per_hour: 1.0,
+        ..alerts
+    };
+    let (a, b) = shares(hourly.clone(), true);
+    assert!(a == b && near(a, 1.0 / 18_000.0), "{a} {b}");
+    assert_eq!(shares(hourly, false).0, 1e-4);
+}
+
+#[test]
+fn verdict_says_whether_its_score_reaches_the_threshold_of_its_share() {
+    let mut driver = Driver::new(config());
+    (0..10).for_each(|_| driver.trade("A", 10.0));
+    driver.trade("A", 100.0);
+    driver.payload("garbage");
+    driver.input(Input::EndOfBatch);
+    let verdicts = &driver.effects.verdicts;
+    assert!(verdicts[10].is_above && !verdicts[9].is_above && !verdicts[11].is_above);
+    assert_eq!((verdicts[9].share, verdicts[11].share), (1e-4, 0.0));
 }
 
 #[test]
