@@ -45,7 +45,12 @@ impl Arms {
 
     /// Tells whether an arm speaks that nobody has taught.
     pub fn has_untaught(self) -> bool {
-        self.reconstruction || self.window || self.forecast || self.pointwise
+        self.has_newest() || self.window
+    }
+
+    /// Tells whether one of them looks at the newest row.
+    pub fn has_newest(self) -> bool {
+        self.reconstruction || self.forecast || self.pointwise
     }
 }
 
@@ -144,15 +149,53 @@ impl ArmScale {
         }
     }
 
-    /// Gives −log₁₀ of how rarely the statistic is as high on the instrument.
-    pub fn surprise(&self, statistic: f32) -> f32 {
-        self.tail.surprise(statistic - self.level)
+    /// Gives −log₁₀ of how rarely the statistic is as high on the instrument, which has drifted since it was calibrated.
+    pub fn surprise(&self, statistic: f32, drift: Drift) -> f32 {
+        self.tail.surprise(statistic - self.level - drift.level())
     }
 
     /// Tells whether it is such as fitting makes.
     pub fn is_valid(&self) -> bool {
         self.level.is_finite() && self.tail.is_valid()
     }
+}
+
+/// How far an arm's level on an instrument has moved since calibration: it follows the ticks, slowly and within bounds.
+/// Ticks of alerts must be kept from it, or a fault would teach it that faults are usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Drift {
+    quantile: f32,
+}
+
+impl Drift {
+    /// Step per tick (log-odds): some ten thousand ticks to follow a change. Four times as fast, it forgave faults.
+    const RATE: f32 = 0.005;
+    /// Farthest move (log-odds).
+    const MAX: f32 = 4.0;
+
+    /// Takes one quiet tick's statistic in: a step up or down by which the quantile finds its place (Robbins & Monro 1951).
+    pub fn take(&mut self, scale: &ArmScale, statistic: f32) {
+        let quantile = scale.level / ArmScale::LEVEL_SHARE + self.quantile;
+        let is_above = f32::from(u8::from(statistic > quantile));
+        let step = is_above - ArmScale::LEVEL_PROBABILITY as f32;
+        self.quantile = (self.quantile + Self::RATE * step).clamp(-Self::MAX, Self::MAX);
+    }
+
+    /// Gives what to add to the level: unlike what instruments differ by, what one has moved by counts in full.
+    fn level(self) -> f32 {
+        self.quantile
+    }
+}
+
+/// What the arms make of one row: what calibration gives a meaning to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// Mean of the arms on the newest row that nobody has taught (decades).
+    pub newest: f32,
+    /// The window's, where it speaks (decades).
+    pub window: Option<f32>,
+    /// The judge's log-odds, where there is a judge.
+    pub judge: Option<f32>,
 }
 
 /// An arm's most surprising features, most surprising first.
@@ -223,6 +266,23 @@ mod tests {
         }
         assert!((long.take(&raised)[3] - 0.4).abs() < 0.01);
         assert!((wild.take(&quiet)[3] - 0.1).abs() < 0.01);
+    }
+
+    #[test]
+    fn drift_follows_a_quantile_slowly_and_within_bounds() {
+        let scale = ArmScale::fit(&mut [0.0; 9], TailBounds::JUDGE);
+        let mut drift = Drift::default();
+        // One in a hundred at 2: the quantile rises until as many are above.
+        let take = |drift: &mut Drift, ticks: usize, high: f32| {
+            (0..ticks).for_each(|tick| drift.take(&scale, if tick % 50 == 0 { high } else { -1.0 }));
+        };
+        take(&mut drift, 5_000, 2.0);
+        let early = drift.level();
+        assert!((0.1..0.5).contains(&early), "{early}");
+        take(&mut drift, 200_000, 2.0);
+        assert!((drift.level() - 2.0).abs() < 0.02, "{drift:?}");
+        take(&mut drift, 2_000_000, 90.0);
+        assert_eq!(drift.level(), Drift::MAX);
     }
 
     #[test]

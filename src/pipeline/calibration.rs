@@ -11,8 +11,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Arm;
-use super::arms::{ArmScale, Arms, RowErrors, Top, feature_tails, shares};
+use super::arms::{ArmScale, Arms, Drift, RowErrors, Statistics, Top, feature_tails, shares};
 use super::feature::FEATURES;
+use super::openings::Openings;
 use super::scaler::{InputTransform, surprise_of};
 use super::tail::{Tail, TailBounds};
 
@@ -45,6 +46,9 @@ pub struct Calibration {
     pub sustained: Option<ArmScale>,
     /// What the judge's log-odds mean, where there is a judge.
     pub judge: Option<ArmScale>,
+    /// How often alerts open: the group's.
+    #[serde(default)]
+    pub openings: Openings,
 }
 
 /// The calibration of every instrument that a model has seen, and a pooled one for the others.
@@ -77,7 +81,7 @@ impl Calibrations {
 /// How surprising one row is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Surprise {
-    /// −log₁₀ of the tick's p-value (0–12).
+    /// −log₁₀ of how rarely an alert opens this high on normal ticks (0–12).
     pub score: f32,
     /// The arm that spoke loudest.
     pub arm: Arm,
@@ -113,10 +117,29 @@ impl Tops {
         if count == 0 { 0.0 } else { sum / f32::from(count) }
     }
 
+    fn statistics(&self, row: &RowErrors) -> Statistics {
+        Statistics {
+            newest: self.statistic(),
+            window: self.window.map(|top| top.mean()),
+            judge: row.judge,
+        }
+    }
+
     fn loudest(&self) -> Arm {
         let loudest = self.newest().max_by(|(_, a), (_, b)| a.mean().total_cmp(&b.mean()));
         loudest.map_or(Arm::Pointwise, |(arm, _)| arm)
     }
+}
+
+/// Who has the last word on a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// The judge.
+    Judge,
+    /// The arms on the newest row that nobody has taught.
+    Newest,
+    /// The window.
+    Window,
 }
 
 impl Surprise {
@@ -134,9 +157,15 @@ impl Calibration {
     /// less than it will.
     pub fn fit(transform: InputTransform, rows: &[RowErrors], arms: Arms) -> Self {
         let mut calibration = Self::unscaled(transform, rows, arms);
-        calibration.fused = ArmScale::fit(&mut calibration.statistics(rows), TailBounds::FUSED);
-        let mut sustained = calibration.window_statistics(rows);
-        calibration.sustained = (!sustained.is_empty()).then(|| ArmScale::fit(&mut sustained, TailBounds::FUSED));
+        let statistics = calibration.statistics(rows);
+        let column = |of: fn(&Statistics) -> Option<f32>| {
+            let mut column: Vec<f32> = statistics.iter().filter_map(of).collect();
+            (!column.is_empty()).then(|| ArmScale::fit(&mut column, TailBounds::FUSED))
+        };
+        calibration.sustained = column(|statistics| statistics.window);
+        if let Some(fused) = column(|statistics| Some(statistics.newest)) {
+            calibration.fused = fused;
+        }
         calibration
     }
 
@@ -159,19 +188,13 @@ impl Calibration {
             fused: ArmScale::fit(&mut [], TailBounds::FUSED),
             sustained: None,
             judge: None,
+            openings: Openings::default(),
         }
     }
 
-    /// Gives the mean statistic of the arms on the newest row, for every row.
-    pub fn statistics(&self, rows: &[RowErrors]) -> Vec<f32> {
-        rows.iter().map(|row| self.tops(row).statistic()).collect()
-    }
-
-    /// Gives the window's statistic on every row; nothing where that arm does not speak.
-    pub fn window_statistics(&self, rows: &[RowErrors]) -> Vec<f32> {
-        rows.iter()
-            .filter_map(|row| Some(self.window_top(row)?.mean()))
-            .collect()
+    /// Gives what the arms make of every row.
+    pub fn statistics(&self, rows: &[RowErrors]) -> Vec<Statistics> {
+        rows.iter().map(|row| self.tops(row).statistics(row)).collect()
     }
 
     fn is_valid(&self) -> bool {
@@ -182,34 +205,50 @@ impl Calibration {
             && (self.forecast.is_empty() || are_valid(&self.forecast))
             && (self.window.is_empty() || are_valid(&self.window))
             && self.fused.is_valid()
+            && self.openings.is_valid()
             && scales.into_iter().flatten().all(ArmScale::is_valid)
     }
 
-    /// Gives the surprise of one row.
-    pub fn surprise(&self, row: &RowErrors) -> Surprise {
+    /// Gives the surprise of one row on an instrument whose judge has drifted so far.
+    pub fn surprise(&self, row: &RowErrors, drift: Drift) -> Surprise {
         let tops = self.tops(row);
-        let (plain, untaught) = self.untaught(&tops);
-        let judged = self.judge.as_ref().zip(row.judge).filter(|_| self.arms.judge);
-        let (score, arm) = match judged.map(|(scale, log_odds)| scale.surprise(log_odds)) {
-            Some(judged) if !self.arms.has_untaught() || judged >= plain - HANDICAP_DECADES => (judged, Arm::Judge),
-            Some(_) => (plain - HANDICAP_DECADES, untaught),
-            None => (plain, untaught),
-        };
-        Surprise { score, arm, tops }
+        let (rarity, voice) = self.rarity(&tops.statistics(row), drift);
+        Surprise {
+            score: self.openings.apply(rarity),
+            arm: match voice {
+                Voice::Judge => Arm::Judge,
+                Voice::Window => Arm::Reconstruction,
+                Voice::Newest => tops.loudest(),
+            },
+            tops,
+        }
+    }
+
+    /// Joins the arms: gives −log₁₀ of how rarely a normal tick is this odd, and who says so.
+    pub fn rarity(&self, statistics: &Statistics, drift: Drift) -> (f32, Voice) {
+        let (untaught, voice) = self.untaught(statistics);
+        let judged = self.judge.as_ref().zip(statistics.judge).filter(|_| self.arms.judge);
+        match judged.map(|(scale, log_odds)| scale.surprise(log_odds, drift)) {
+            Some(judged) if !self.arms.has_untaught() || judged >= untaught - HANDICAP_DECADES => {
+                (judged, Voice::Judge)
+            }
+            Some(_) => (untaught - HANDICAP_DECADES, voice),
+            None => (untaught, voice),
+        }
     }
 
     /// Joins what the arms say that nobody has taught.
-    fn untaught(&self, tops: &Tops) -> (f32, Arm) {
-        let newest = (self.fused.surprise(tops.statistic()), tops.loudest());
-        let Some((scale, window)) = self.sustained.as_ref().zip(tops.window) else {
+    fn untaught(&self, statistics: &Statistics) -> (f32, Voice) {
+        let newest = (self.fused.surprise(statistics.newest, Drift::default()), Voice::Newest);
+        let Some((scale, window)) = self.sustained.as_ref().zip(statistics.window) else {
             return newest;
         };
-        let window = (scale.surprise(window.mean()), Arm::Reconstruction);
-        if tops.newest().next().is_none() {
+        let window = (scale.surprise(window, Drift::default()), Voice::Window);
+        if !self.arms.has_newest() {
             return window;
         }
-        let (score, arm) = if window.0 > newest.0 { window } else { newest };
-        ((score - SECOND_OPINION_DECADES).max(0.0), arm)
+        let (score, voice) = if window.0 > newest.0 { window } else { newest };
+        ((score - SECOND_OPINION_DECADES).max(0.0), voice)
     }
 
     fn tops(&self, row: &RowErrors) -> Tops {
@@ -227,12 +266,8 @@ impl Calibration {
             pointwise: newest(self.arms.pointwise, &|| {
                 Top::of(row.input.iter().map(|input| surprise_of(*input)))
             }),
-            window: self.window_top(row),
+            window: (!self.window.is_empty()).then(|| Top::of_errors(&self.window, &row.window)),
         }
-    }
-
-    fn window_top(&self, row: &RowErrors) -> Option<Top> {
-        (!self.window.is_empty()).then(|| Top::of_errors(&self.window, &row.window))
     }
 }
 
@@ -270,7 +305,7 @@ mod tests {
         let (mut input, mut errors) = ([0.5; FEATURES], [0.5; FEATURES]);
         errors[7] = 50.0;
         input[3] = -5.0;
-        let surprise = calibration.surprise(&row(input, errors));
+        let surprise = calibration.surprise(&row(input, errors), Drift::default());
         let shares = surprise.shares();
         assert_eq!((shares[0].0, shares[1].0), (7, 3));
         assert!((shares.iter().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 1e-6);
@@ -317,10 +352,10 @@ mod tests {
         ];
         for (arms, odd, arm) in cases {
             let calibration = fitted(1000, arms);
-            let surprise = calibration.surprise(&odd);
+            let surprise = calibration.surprise(&odd, Drift::default());
             assert_eq!(surprise.arm, arm);
             assert!(surprise.score > 2.0 && !surprise.shares().is_empty(), "{arm:?}");
-            assert!(calibration.surprise(&plain).score < 1.0, "{arm:?}");
+            assert!(calibration.surprise(&plain, Drift::default()).score < 1.0, "{arm:?}");
         }
     }
 
@@ -328,7 +363,7 @@ mod tests {
     fn calibrated_scores_exceed_two_decades_about_once_in_a_hundred() {
         for arms in [NEWEST, Arms::ALL] {
             let calibration = fitted(5000, arms);
-            let is_high = |row: &&RowErrors| calibration.surprise(row).score >= 2.0;
+            let is_high = |row: &&RowErrors| calibration.surprise(row, Drift::default()).score >= 2.0;
             let high = rows(5000).iter().filter(is_high).count();
             assert!((20..=100).contains(&high), "{high}");
         }

@@ -424,6 +424,7 @@ impl Detector {
             name,
             episode,
             errors,
+            drift,
             pace,
             calibration,
             mode,
@@ -432,7 +433,7 @@ impl Detector {
         let evidence = calibration
             .as_deref()
             .zip(pending.scored)
-            .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index, errors));
+            .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index, errors, *drift));
         let guard_score = pending.finding.map_or(0.0, |finding| finding.surprise);
         let model_score = evidence.as_ref().map_or(0.0, |evidence| mode.temper(evidence.score()));
         pending.verdict.score = guard_score.max(model_score);
@@ -465,8 +466,11 @@ impl Detector {
             model_version: evidence.as_ref().and(pending.verdict.model_version),
         };
         let topic = &self.config.topics[usize::from(pending.cause.position.at.topic.0)];
-        let features = || evidence.map_or_else(Vec::new, |evidence| evidence.shares());
+        let features = || evidence.as_ref().map_or_else(Vec::new, RowEvidence::shares);
         let alert = episode.observe(&self.config.alerts, name, topic, &seen, features);
+        if let (Some(evidence), false) = (&evidence, episode.is_open()) {
+            evidence.follow(drift);
+        }
         effects.actions.extend(alert.map(Effect::Alert));
     }
 

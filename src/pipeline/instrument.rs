@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::alert::{Episode, Mode};
-use super::arms::RunningErrors;
+use super::arms::{Drift, RunningErrors};
 use super::budget::Pace;
 use super::calibration::Calibration;
 use super::feature::FeatureState;
@@ -26,6 +26,8 @@ pub(super) struct Instrument {
     pub state: Vec<f32>,
     /// The decoder's errors of late.
     pub errors: RunningErrors,
+    /// How far the judge's level has moved under this model.
+    pub drift: Drift,
     pub episode: Episode,
     /// How fast its ticks come.
     pub pace: Pace,
@@ -48,6 +50,7 @@ impl Instrument {
             window: Window::new(rows_kept),
             state: Vec::new(),
             errors: RunningErrors::default(),
+            drift: Drift::default(),
             episode: Episode::default(),
             pace: Pace::default(),
             rows_seen: 0,
@@ -71,6 +74,7 @@ impl Instrument {
         }
         self.state.clear();
         self.errors = RunningErrors::default();
+        self.drift = Drift::default();
         if let Some(model) = model {
             self.encode_anew(&*model.scorer);
         }

@@ -14,6 +14,7 @@ pub mod detector;
 pub mod feature;
 pub mod guard;
 mod instrument;
+pub mod openings;
 pub mod position;
 pub mod robust;
 mod row_evidence;

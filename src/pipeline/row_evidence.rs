@@ -1,7 +1,7 @@
 //! What a model says of one scored row: how surprising it is, by which arm, and which features are to blame.
 
 use super::alert::{Arm, FeatureShare};
-use super::arms::{RowErrors, RunningErrors};
+use super::arms::{Drift, RowErrors, RunningErrors};
 use super::batch::Batch;
 use super::calibration::{Calibration, Surprise};
 use super::feature::FeatureRow;
@@ -10,6 +10,7 @@ use super::scaler::InputRow;
 /// What the model says of one scored row.
 pub(super) struct RowEvidence<'a> {
     calibration: &'a Calibration,
+    judge: Option<f32>,
     surprise: Surprise,
     expected: &'a InputRow,
     raw: &'a FeatureRow,
@@ -23,6 +24,7 @@ impl<'a> RowEvidence<'a> {
         batch: &'a Batch,
         index: usize,
         running: &mut RunningErrors,
+        drift: Drift,
     ) -> Option<Self> {
         let place = batch.evidence_index(index);
         let rebuilt = batch.evidence.reconstruction_of(place)?;
@@ -30,9 +32,10 @@ impl<'a> RowEvidence<'a> {
         let judge = batch.evidence.judge.get(place).copied();
         let (raw, input) = batch.row(index)?;
         let errors = RowErrors::new(input, rebuilt, running).with(forecast, judge);
-        let surprise = calibration.surprise(&errors);
+        let surprise = calibration.surprise(&errors, drift);
         Some(RowEvidence {
             calibration,
+            judge,
             surprise,
             expected: forecast.filter(|_| surprise.arm == Arm::Forecast).unwrap_or(rebuilt),
             raw,
@@ -47,6 +50,13 @@ impl<'a> RowEvidence<'a> {
     /// Gives −log₁₀ of the row's p-value by the model alone (≥ 0).
     pub fn score(&self) -> f32 {
         self.surprise.score
+    }
+
+    /// Lets the judge's level on the instrument follow this row, which must be a quiet one.
+    pub fn follow(&self, drift: &mut Drift) {
+        if let Some((scale, log_odds)) = self.calibration.judge.as_ref().zip(self.judge) {
+            drift.take(scale, log_odds);
+        }
     }
 
     /// Gives each feature's part in it, with what was seen and what was expected.

@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::dataset::Chunk;
-use crate::pipeline::arms::{ArmScale, Arms, RowErrors, RunningErrors};
+use crate::pipeline::arms::{ArmScale, Arms, Drift, RowErrors, RunningErrors, Statistics};
 use crate::pipeline::calibration::Calibration;
 use crate::pipeline::feature::{FEATURES, FeatureRow};
+use crate::pipeline::openings::Openings;
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
 use crate::pipeline::tail::{Tail, TailBounds};
@@ -103,35 +104,48 @@ pub fn calibrate(
     arms: Arms,
     held_back: impl Fn(&Chunk) -> Range<usize>,
 ) -> (Vec<Arc<Calibration>>, Arc<Calibration>) {
-    let (mut own, mut pooled_rows) = (Vec::new(), Vec::new());
-    let (mut statistics, mut sustained, mut judged) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut own, mut pooled_rows, mut statistics) = (Vec::new(), Vec::new(), Vec::new());
     for (chunk, transform) in chunks.iter().zip(transforms) {
         let rows = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).rows;
         pooled_rows.extend(thinned(&rows));
         let calibration = Calibration::unscaled(transform.clone(), &rows, arms);
         statistics.push(calibration.statistics(&rows));
-        sustained.push(calibration.window_statistics(&rows));
-        judged.push(rows.iter().filter_map(|row| row.judge).collect::<Vec<f32>>());
         own.push(calibration);
     }
     let mut pooled = Calibration::unscaled(pooled_transform, &pooled_rows, arms);
-    if let Some((scales, of_unknown)) = arm_scales(&mut statistics, TailBounds::FUSED) {
+    scale(&mut own, &mut pooled, &statistics);
+    let rarities = |(own, statistics): (&Calibration, &Vec<Statistics>)| -> Vec<f32> {
+        let rarity = |statistics| own.rarity(statistics, Drift::default()).0;
+        statistics.iter().map(rarity).collect()
+    };
+    let rarities: Vec<Vec<f32>> = own.iter().zip(&statistics).map(rarities).collect();
+    pooled.openings = Openings::fit(&rarities);
+    own.iter_mut().for_each(|own| own.openings = pooled.openings.clone());
+    (own.into_iter().map(Arc::new).collect(), Arc::new(pooled))
+}
+
+/// Gives every arm its scale on every instrument.
+fn scale(own: &mut [Calibration], pooled: &mut Calibration, statistics: &[Vec<Statistics>]) {
+    let columns = |of: fn(&Statistics) -> Option<f32>| -> Vec<Vec<f32>> {
+        let column = |own: &Vec<Statistics>| own.iter().filter_map(of).collect();
+        statistics.iter().map(column).collect()
+    };
+    if let Some((scales, of_unknown)) = arm_scales(&mut columns(|row| Some(row.newest)), TailBounds::FUSED) {
         own.iter_mut().zip(scales).for_each(|(own, scale)| own.fused = scale);
         pooled.fused = of_unknown;
     }
-    if let Some((scales, of_unknown)) = arm_scales(&mut sustained, TailBounds::FUSED) {
+    if let Some((scales, of_unknown)) = arm_scales(&mut columns(|row| row.window), TailBounds::FUSED) {
+        let scales = scales.into_iter().map(Some);
         own.iter_mut()
             .zip(scales)
-            .for_each(|(own, scale)| own.sustained = Some(scale));
+            .for_each(|(own, scale)| own.sustained = scale);
         pooled.sustained = Some(of_unknown);
     }
-    if let Some((scales, of_unknown)) = arm_scales(&mut judged, TailBounds::JUDGE) {
-        own.iter_mut()
-            .zip(scales)
-            .for_each(|(own, scale)| own.judge = Some(scale));
+    if let Some((scales, of_unknown)) = arm_scales(&mut columns(|row| row.judge), TailBounds::JUDGE) {
+        let scales = scales.into_iter().map(Some);
+        own.iter_mut().zip(scales).for_each(|(own, scale)| own.judge = scale);
         pooled.judge = Some(of_unknown);
     }
-    (own.into_iter().map(Arc::new).collect(), Arc::new(pooled))
 }
 
 /// Gives the scale of every instrument, its own level and the tail of the group, and that of an instrument nobody knows, from

@@ -1,0 +1,150 @@
+//! Openings: how often an alert opens at a score, from normal ticks.
+//!
+//! Ticks above a threshold come in runs, and a run is one alert. So a score that one tick in a thousand reaches opens an
+//! alert in several thousand ticks, and a budget that is meant in alerts would be kept by far too much. Counting the runs
+//! of normal ticks at several heights (the runs estimator of the extremal index: Smith & Weissman 1994) says what a height
+//! means in alerts. Promises a strictly rising map. Knows no instrument: it is the group's.
+
+use serde::{Deserialize, Serialize};
+
+use super::tail::SURPRISE_MAX;
+
+/// Heights at which runs are counted: from [`FIRST`] on, [`STEP`] apart (decades).
+const KNOTS: usize = 6;
+const FIRST: f32 = 1.5;
+const STEP: f32 = 0.5;
+/// Fewest runs that say how often they come.
+const RUNS_MIN: u32 = 10;
+/// A run ends after so many ticks in a row below its height less this (ticks, decades): as an alert does by default.
+const QUIET_TICKS: usize = 64;
+const HYSTERESIS: f32 = 0.5;
+/// The map rises by so much from knot to knot at least (decades).
+const RISE_MIN: f32 = 0.05;
+
+/// From −log₁₀ of how rarely a tick is this odd to −log₁₀ of how rarely an alert opens this high.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Openings {
+    /// What the heights mean (decades, rising).
+    knots: [f32; KNOTS],
+}
+
+impl Default for Openings {
+    /// Every tick an alert of its own.
+    fn default() -> Self {
+        Openings {
+            knots: std::array::from_fn(height),
+        }
+    }
+}
+
+fn height(knot: usize) -> f32 {
+    FIRST + STEP * knot as f32
+}
+
+impl Openings {
+    /// Counts the runs in scores of normal ticks, one list per instrument, oldest first. Heights that too few runs reach are
+    /// taken to be as far above the last as they are by ticks.
+    pub fn fit(scores: &[Vec<f32>]) -> Self {
+        let ticks: usize = scores.iter().map(Vec::len).sum();
+        let mut knots = Self::default().knots;
+        let mut offset = 0.0;
+        let mut is_known = true;
+        for knot in 0..KNOTS {
+            let runs: u32 = scores.iter().map(|scores| runs(scores, height(knot))).sum();
+            is_known &= runs >= RUNS_MIN;
+            if is_known {
+                offset = libm::log10(ticks as f64 / f64::from(runs)) as f32 - height(knot);
+            }
+            knots[knot] = height(knot) + offset;
+            if knot > 0 {
+                knots[knot] = knots[knot].max(knots[knot - 1] + RISE_MIN);
+            }
+        }
+        Openings { knots }
+    }
+
+    /// Tells whether it is such as fitting makes.
+    pub fn is_valid(&self) -> bool {
+        let rises = self.knots.windows(2).all(|pair| pair[0] < pair[1]);
+        rises && self.knots[0] > 0.0 && self.knots[KNOTS - 1].is_finite()
+    }
+
+    /// Gives −log₁₀ of how rarely an alert opens as high as a tick whose −log₁₀ p-value is `score` (0–12).
+    pub fn apply(&self, score: f32) -> f32 {
+        let place = (score - FIRST) / STEP;
+        let mapped = if place <= 0.0 {
+            score / FIRST * self.knots[0]
+        } else if place >= (KNOTS - 1) as f32 {
+            score - height(KNOTS - 1) + self.knots[KNOTS - 1]
+        } else {
+            let below = place as usize;
+            let share = place - below as f32;
+            self.knots[below] + share * (self.knots[below + 1] - self.knots[below])
+        };
+        mapped.clamp(0.0, SURPRISE_MAX)
+    }
+}
+
+/// Counts the runs at a height.
+fn runs(scores: &[f32], height: f32) -> u32 {
+    let (mut runs, mut quiet) = (0, QUIET_TICKS);
+    for score in scores {
+        if quiet >= QUIET_TICKS {
+            if *score >= height {
+                runs += 1;
+                quiet = 0;
+            }
+        } else if *score >= height - HYSTERESIS {
+            quiet = 0;
+        } else {
+            quiet += 1;
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scores of which each comes `times` in a row, at the rate that it names.
+    fn clustered(times: usize) -> Vec<Vec<f32>> {
+        let mut scores = vec![0.0; 400_000];
+        for decades in 1..=4_u32 {
+            let apart = 10_usize.pow(decades) * times;
+            for start in (apart / 2 + 7 * decades as usize..scores.len() - times).step_by(apart) {
+                for score in &mut scores[start..start + times] {
+                    *score = score.max(decades as f32);
+                }
+            }
+        }
+        vec![scores]
+    }
+
+    #[test]
+    fn ten_ticks_in_a_row_are_one_alert() {
+        let openings = Openings::fit(&clustered(10));
+        assert!((openings.apply(3.0) - 4.0).abs() < 0.15, "{openings:?}");
+        assert!((openings.apply(2.5) - 3.5).abs() < 0.6, "{openings:?}");
+        // Far out there is one decade for one decade.
+        assert!((openings.apply(7.0) - openings.apply(6.0) - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn single_ticks_keep_their_scores_and_the_map_rises() {
+        let single = Openings::fit(&clustered(1));
+        assert!((single.apply(3.0) - 3.0).abs() < 0.1, "{single:?}");
+        for openings in [
+            single,
+            Openings::fit(&clustered(30)),
+            Openings::fit(&[]),
+            Openings::default(),
+        ] {
+            assert!(openings.is_valid());
+            let mapped = (0..130).map(|tenth| openings.apply(tenth as f32 / 10.0));
+            assert!(mapped.collect::<Vec<f32>>().is_sorted());
+        }
+        assert_eq!(Openings::fit(&[]), Openings::default());
+    }
+}
