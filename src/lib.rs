@@ -14,7 +14,7 @@
 //!      │          │ Decoder ─► Tick ─┬─► guards ─► Finding ──────────────────────────────────┐          │
 //!      │          │    │             └─► FeatureRow ─► Window ─► Batch ─► Scorer ─► Evidence ─┴► score  │
 //!      │          │    ▼                                                      Calibration ─┘     │      │
-//!      │          │ DeadLetter                                                     Alert ◄─ Episode     │
+//!      │          │ DeadLetter                                          Alert ◄─ Shocks ◄─ Episode     │
 //!      │          └────┬──────────────────────▲──────────────────────────────────────┬──────────────────┘
 //!      │               └──────────────────────│────────────────────────────► Sink ◄──┘
 //!    commit ◄── Ledger ◄── acknowledged ──────│────────────────────────────────┴─► alerts, dead letters
@@ -54,7 +54,8 @@
 //! [`window`](pipeline::window) keeps both, [`batch`](pipeline::batch) gathers what is due,
 //! [`calibration`](pipeline::calibration) turns the model's errors into probabilities by [`tail`](pipeline::tail)s,
 //! [`budget`](pipeline::budget) says which of them is too small, by how fast ticks come,
-//! [`alert`](pipeline::alert) gives alerts their life, and [`detector`](pipeline::detector) owns it all.
+//! [`alert`](pipeline::alert) gives alerts their life, [`shock`](pipeline::shock) makes one of many, and
+//! [`detector`](pipeline::detector) owns it all.
 //!
 //! - *Absent:* clocks, I/O, logging, threads, randomness, candle, rdkafka, tokio, and every other room of this crate.
 //!   Logarithms and exponentials come from `libm`, so that every machine gives the same bits.
@@ -64,6 +65,8 @@
 //!   failure.
 //! - *Invariant:* alerts are decided in the order in which records arrived, so they do not depend on how records were
 //!   cut into batches.
+//! - *Invariant:* an alert is published, or counted in the shock that it was folded into; what couples instruments are
+//!   shocks and the total budget, and neither touches a score.
 //! - *Invariant:* instruments, rows per instrument, sequence numbers remembered and the length of names are bounded.
 //!
 //! ## [`inject`]: the catalogue of faults
@@ -228,8 +231,8 @@
 //!   instrument that no training has seen has the pooled transform and level. Nothing moves with the ticks.
 //! - **Training takes all recent ticks**, those within alerts and around halts too. The cost: the tails of an
 //!   instrument with a long incident grow wide, and it is blinder until the incident is history.
-//! - **Trainings are triggered by the interval alone**, not by drift or on request; there are no canaries, no grouped
-//!   alerts, no muted mode, and no live page.
+//! - **Trainings are triggered by the interval alone**, not by drift or on request; there are no canaries, no muted
+//!   mode, and no live page.
 //! - **With carried context every row is computed**, whatever the stride: the state needs it, and only what is made of its
 //!   evidence is left out.
 //!
@@ -239,7 +242,7 @@
 //!
 //! 1. The detector has no clock, no randomness, no I/O, no logging; the import table is true. *Held by* `tidy.rs`.
 //! 2. Same inputs and model, byte-equal effects; alerts and scores also however records are cut into batches. *Held by*
-//!    `alerts_do_not_depend_on_how_records_are_cut_into_batches`; `laws.rs`, `golden.rs`.
+//!    `alerts_do_not_depend_on_how_records_are_cut_into_batches`; `laws.rs`, `golden.rs`, `shock.rs`.
 //! 3. Every record ends in exactly one counted outcome; outcomes, polls and offsets agree. *Held by*
 //!    `every_record_has_exactly_one_outcome`; `laws.rs`, `mock_cluster.rs`, `demo.rs`.
 //! 4. Removing one instrument changes no bit of another's scores; of its thresholds only where a total per hour is set.
@@ -260,6 +263,8 @@
 //! 11. What is published fits the schema; its examples do too. *Held by* `schema.rs`.
 //! 12. Exit codes and the configuration's errors are as documented; metrics and README name each other. *Held by*
 //!     `cli.rs`, `every_metric_is_in_the_readme_and_no_other`.
+//! 13. An alert that opens is published, or counted in a shock that is. *Held by*
+//!     `alerts_of_many_instruments_at_once_are_one`, `alert_that_outlives_its_shock_is_one_of_its_own`; `shock.rs`.
 
 // The pure core and what is computed on it.
 pub mod inject;

@@ -32,6 +32,8 @@ pub struct Metrics {
     pub lag_records: IntGaugeVec,
     /// Alert revisions.
     pub alerts: IntCounterVec,
+    /// Alerts that were folded into a shock's.
+    pub alerts_grouped: IntCounter,
     /// Open alerts.
     pub alerts_open: IntGauge,
     /// Dead letters.
@@ -156,6 +158,10 @@ impl Metrics {
                 "Alert revisions.",
                 &["state", "kind", "severity"],
             ),
+            alerts_grouped: make.counter(
+                "tapewatch_alerts_grouped_total",
+                "Alerts folded into a shock's and not published one by one.",
+            ),
             alerts_open: make.gauge("tapewatch_alerts_open", "Open alerts."),
             dead_letters: make.counters("tapewatch_dead_letters_total", "Dead letters.", &["reason"]),
             guard_findings: make.counters("tapewatch_guard_findings_total", "Guard findings.", &["guard"]),
@@ -204,7 +210,7 @@ impl Metrics {
         for outcome in Outcome::ALL {
             self.records.with_label_values(&[outcome.name()]);
         }
-        let kinds = Guard::ALL.iter().map(|guard| guard.name()).chain(["anomaly"]);
+        let kinds = Guard::ALL.iter().map(|guard| guard.name()).chain(["anomaly", "shock"]);
         for kind in kinds {
             for state in [AlertState::Opened, AlertState::Updated, AlertState::Resolved] {
                 for severity in [Severity::Warning, Severity::Critical] {

@@ -470,6 +470,7 @@ fn count_verdicts(metrics: &Metrics, effects: &Effects) {
     let mut counts = [0_u64; Outcome::ALL.len()];
     for verdict in &effects.verdicts {
         counts[verdict.outcome as usize] += 1;
+        metrics.alerts_grouped.inc_by(u64::from(verdict.is_folded));
         if let Some(guard) = verdict.guard {
             metrics.guard_findings.with_label_values(&[guard.name()]).inc();
         }

@@ -30,6 +30,8 @@ const SETTINGS: &str = r#"
 [alerts]
 false_alarms_per_10k_ticks = 8.0
 quiet_ticks = 32
+# Faults that are minutes apart in the market arrive within a second here.
+shock_instruments_min = 0
 hysteresis_decades = 0.3
 
 [training]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::pipeline::alert::{Alert, AlertKind, AlertState, Cause};
+use crate::pipeline::shock::Group;
 
 /// Value of the `schema` member.
 pub const SCHEMA: &str = "tapewatch.alert.v1";
@@ -31,7 +32,20 @@ struct AlertJson<'a> {
     latest: PositionJson<'a>,
     features: Vec<FeatureJson>,
     model_version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<GroupJson<'a>>,
     summary: String,
+}
+
+#[derive(Serialize)]
+struct GroupJson<'a> {
+    looks_like: &'static str,
+    instruments: usize,
+    active: usize,
+    alerts_folded: usize,
+    alerts_open: usize,
+    names: Vec<&'a str>,
+    published: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -84,6 +98,7 @@ pub fn to_json(alert: &Alert, topics: &[String]) -> Vec<u8> {
             })
             .collect(),
         model_version: alert.model_version.map(|version| version.0),
+        group: alert.group.as_deref().map(group),
         summary: summary(alert),
     };
     // Writing plain numbers and text to memory cannot fail: no map has keys that are not text.
@@ -109,6 +124,7 @@ pub fn summary(alert: &Alert) -> String {
     let what = match alert.kind {
         AlertKind::Anomaly => "unusual ticks".to_string(),
         AlertKind::Guard(guard) => guard.name().replace('_', " "),
+        AlertKind::Shock => alert.group.as_deref().map_or_else(|| "shock".into(), shock),
     };
     let since = rfc3339(alert.opened_by.event_time.0);
     let instrument = &alert.instrument;
@@ -128,6 +144,24 @@ pub fn summary(alert: &Alert) -> String {
         ));
     }
     text
+}
+
+fn shock(group: &Group) -> String {
+    let (instruments, active) = (group.instruments, group.active);
+    let looks_like = group.looks_like.name();
+    format!("shock of {instruments} of {active} instruments that looks like the {looks_like}")
+}
+
+fn group(group: &Group) -> GroupJson<'_> {
+    GroupJson {
+        looks_like: group.looks_like.name(),
+        instruments: group.instruments,
+        active: group.active,
+        alerts_folded: group.alerts_folded,
+        alerts_open: group.alerts_open,
+        names: group.names.iter().map(|name| &**name).collect(),
+        published: group.published.iter().map(|id| &**id).collect(),
+    }
 }
 
 fn position<'a>(cause: &Cause, topics: &'a [String]) -> PositionJson<'a> {

@@ -12,6 +12,7 @@ use super::feature::CATALOGUE;
 use super::guard::Guard;
 use super::position::Position;
 use super::score::ModelVersion;
+use super::shock::Group;
 use super::time::{ArrivalTime, EventTime};
 
 /// When alerts open, change and end.
@@ -35,6 +36,15 @@ pub struct AlertConfig {
     pub update_decades: f32,
     /// An open alert resolves when its instrument has been silent for so long (seconds of arrival time, > 0).
     pub silence_secs: u64,
+    /// Alerts of so many instruments at once are one (instruments, ≥ 2; 0: never) …
+    pub shock_instruments_min: usize,
+    /// … if they are this share of the instruments at work (share, above 0 to 1) …
+    pub shock_share: f64,
+    /// … and open within this time (seconds of arrival time, > 0).
+    pub shock_window_secs: f64,
+    /// An instrument is at work, and a shock gathers alerts, for so long (seconds of arrival time, at least
+    /// `shock_window_secs`).
+    pub shock_active_secs: f64,
 }
 
 impl AlertConfig {
@@ -113,6 +123,8 @@ pub enum AlertKind {
     Anomaly,
     /// What a guard checks.
     Guard(Guard),
+    /// Alerts of many instruments at once.
+    Shock,
 }
 
 impl AlertKind {
@@ -121,6 +133,7 @@ impl AlertKind {
         match self {
             AlertKind::Anomaly => "anomaly",
             AlertKind::Guard(guard) => guard.name(),
+            AlertKind::Shock => "shock",
         }
     }
 }
@@ -180,13 +193,14 @@ impl FeatureShare {
 /// One revision of an alert, as it leaves the detector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alert {
-    /// Stable over the alert's life: topic, partition and offset of the tick that opened it.
+    /// Stable over the alert's life: topic, partition and offset of the tick that opened it, and `shock` for a grouped one.
     pub id: Arc<str>,
     /// Where it stands in its life.
     pub state: AlertState,
     /// 0 when opened, counting up.
     pub revision: u32,
-    /// Name of the instrument.
+    /// Name of the instrument; [`EVERY_INSTRUMENT`](super::shock::EVERY_INSTRUMENT) for a grouped alert, which says of
+    /// all of them what others say of one.
     pub instrument: Arc<str>,
     /// Whether the instrument has a calibration of its own.
     pub mode: Mode,
@@ -212,6 +226,8 @@ pub struct Alert {
     pub features: Vec<FeatureShare>,
     /// The model that scored the worst tick so far.
     pub model_version: Option<ModelVersion>,
+    /// What a grouped alert says beside that.
+    pub group: Option<Box<Group>>,
 }
 
 /// What is known of one tick when alerts are decided.
@@ -304,6 +320,15 @@ impl Episode {
         None
     }
 
+    /// Lets the open alert, if there is one, open anew as it is now: one that nobody has heard of yet.
+    pub fn reopen(&mut self) -> Option<Alert> {
+        let alert = self.open.as_mut()?;
+        alert.revision = 0;
+        alert.state = AlertState::Opened;
+        self.published_score = alert.score_max;
+        Some((**alert).clone())
+    }
+
     /// Ends the open alert, if there is one, and gives its last revision.
     pub fn resolve(&mut self) -> Option<Alert> {
         let mut alert = *self.open.take()?;
@@ -346,6 +371,7 @@ fn opened(
         latest: seen.cause,
         features,
         model_version: seen.model_version,
+        group: None,
     }
 }
 
@@ -363,6 +389,10 @@ mod tests {
         critical_decades: 2.0,
         update_decades: 1.0,
         silence_secs: 60,
+        shock_instruments_min: 5,
+        shock_share: 0.3,
+        shock_window_secs: 2.0,
+        shock_active_secs: 60.0,
     };
 
     fn revisions(scores: &[f32]) -> Vec<(AlertState, u32, Severity, u64, i64)> {

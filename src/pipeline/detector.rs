@@ -9,16 +9,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{Alert, AlertConfig, AlertKind, Arm, Cause, Observation};
+use super::alert::{Alert, AlertConfig, AlertKind, AlertState, Arm, Cause, Observation};
 use super::batch::Batch;
 use super::budget::{self, Budget};
 use super::decode::{DecodeConfig, Decoder, TickError};
-use super::guard::{Finding, Guard, GuardConfig};
+use super::guard::{Finding, GuardConfig};
 use super::instrument::Instrument;
 use super::position::{NextOffset, Position, TopicPartition};
 use super::row_evidence::RowEvidence;
 use super::score::{Model, ModelVersion};
+use super::shock::Shocks;
 use super::time::{ArrivalTime, EventTime, NANOS_PER_SEC};
+pub use super::verdict::{Outcome, Verdict};
 
 /// What the detector is told once.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,74 +100,6 @@ pub struct DeadLetter {
     pub detail: String,
 }
 
-/// What became of a record: exactly one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
-    /// A model scored it.
-    Scored,
-    /// Guards and features saw it; its window was not due.
-    BetweenStrides,
-    /// Its instrument has not yet filled a window.
-    WarmUp,
-    /// There is no model yet; guards saw it.
-    NoModel,
-    /// Its offset was applied before.
-    AlreadyApplied,
-    /// Its feed sequence number was seen before, with the same stamp; a guard alone saw it.
-    Duplicate,
-    /// It is no tick; it became a dead letter.
-    Rejected,
-    /// Its instrument is one too many.
-    OverCap,
-}
-
-impl Outcome {
-    /// All outcomes, in a fixed order.
-    pub const ALL: [Outcome; 8] = [
-        Outcome::Scored,
-        Outcome::BetweenStrides,
-        Outcome::WarmUp,
-        Outcome::NoModel,
-        Outcome::AlreadyApplied,
-        Outcome::Duplicate,
-        Outcome::Rejected,
-        Outcome::OverCap,
-    ];
-
-    /// Gives the name used in metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Outcome::Scored => "scored",
-            Outcome::BetweenStrides => "between_strides",
-            Outcome::WarmUp => "warm_up",
-            Outcome::NoModel => "no_model",
-            Outcome::AlreadyApplied => "already_applied",
-            Outcome::Duplicate => "duplicate",
-            Outcome::Rejected => "rejected",
-            Outcome::OverCap => "over_cap",
-        }
-    }
-}
-
-/// What was found out about one record.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Verdict {
-    /// Where the record stands.
-    pub position: Position,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// −log₁₀ of the tick's p-value, of the guards alone where no model scored it (≥ 0).
-    pub score: f32,
-    /// The most surprising guard that found something.
-    pub guard: Option<Guard>,
-    /// Share of such ticks that the budget allows to be called anomalous (0–1; 0 when no instrument's budget holds).
-    pub share: f64,
-    /// Whether the score reaches the threshold that follows from the share.
-    pub is_above: bool,
-    /// The model at work.
-    pub model_version: Option<ModelVersion>,
-}
-
 /// What one or more inputs led to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Effects {
@@ -188,7 +122,7 @@ impl Effects {
 pub struct DetectorStatus {
     /// Instruments that it remembers.
     pub instruments: usize,
-    /// Alerts that are open.
+    /// Alerts that are open: a shock's is one, and those folded into it are none.
     pub open_alerts: usize,
     /// The model at work.
     pub model_version: Option<ModelVersion>,
@@ -210,6 +144,7 @@ pub struct Detector {
     config: DetectorConfig,
     decoder: Decoder,
     budget: Budget,
+    shocks: Shocks,
     model: Option<Model>,
     slots: Vec<Option<Instrument>>,
     free: Vec<usize>,
@@ -229,6 +164,7 @@ impl Detector {
         let decoder = Decoder::new(&config.decode)?;
         Ok(Detector {
             budget: Budget::new(&config.alerts, config.limits.stride),
+            shocks: Shocks::new(&config.alerts),
             config,
             decoder,
             model: None,
@@ -266,12 +202,13 @@ impl Detector {
     pub fn status(&self) -> DetectorStatus {
         DetectorStatus {
             instruments: self.by_name.len(),
-            open_alerts: self
-                .slots
-                .iter()
-                .flatten()
-                .filter(|instrument| instrument.episode.is_open())
-                .count(),
+            open_alerts: usize::from(self.shocks.is_standing())
+                + self
+                    .slots
+                    .iter()
+                    .flatten()
+                    .filter(|instrument| instrument.episode.is_open() && !instrument.part.is_folded())
+                    .count(),
             model_version: self.model_version(),
         }
     }
@@ -289,6 +226,7 @@ impl Detector {
                 guard: None,
                 share: 0.0,
                 is_above: false,
+                is_folded: false,
                 model_version: self.model_version(),
             },
             slot: None,
@@ -417,7 +355,8 @@ impl Detector {
 
     /// Joins the arms into the tick's score and lets the instrument's alert take it in.
     fn judge(&mut self, pending: &mut Pending, effects: &mut Effects) {
-        let Some(instrument) = pending.slot.and_then(|slot| self.slots[slot].as_mut()) else {
+        let Some(slot) = pending.slot else { return };
+        let Some(instrument) = &mut self.slots[slot] else {
             return;
         };
         let Instrument {
@@ -426,6 +365,7 @@ impl Detector {
             errors,
             drift,
             pace,
+            part,
             calibration,
             mode,
             ..
@@ -467,11 +407,16 @@ impl Detector {
         };
         let topic = &self.config.topics[usize::from(pending.cause.position.at.topic.0)];
         let features = || evidence.as_ref().map_or_else(Vec::new, RowEvidence::shares);
-        let alert = episode.observe(&self.config.alerts, name, topic, &seen, features);
+        let revision = episode.observe(&self.config.alerts, name, topic, &seen, features);
         if let (Some(evidence), false) = (&evidence, episode.is_open()) {
             evidence.follow(drift);
         }
-        effects.actions.extend(alert.map(Effect::Alert));
+        let opened = revision.as_ref().is_some_and(|alert| alert.state == AlertState::Opened);
+        let published = self.shocks.observe(slot, part, episode, &seen, revision);
+        pending.verdict.is_folded = opened && part.is_folded();
+        effects
+            .actions
+            .extend(published.into_iter().flatten().map(Effect::Alert));
     }
 
     fn resolve_silent(&mut self, now: ArrivalTime, effects: &mut Effects) {
@@ -482,9 +427,11 @@ impl Detector {
                 .last_arrival()
                 .is_some_and(|last| now.0.saturating_sub(last.0) > silence);
             if silent {
-                effects.actions.extend(instrument.episode.resolve().map(Effect::Alert));
+                let alert = self.shocks.end(&mut instrument.part, &mut instrument.episode);
+                effects.actions.extend(alert.map(Effect::Alert));
             }
         }
+        effects.actions.extend(self.shocks.end_silent(now).map(Effect::Alert));
     }
 
     /// Puts a model to work: weights, transforms and tails change together, between two batches. A model whose lookback
@@ -503,6 +450,7 @@ impl Detector {
             if let Some(instrument) = place.take_if(|instrument| partitions.contains(&instrument.home)) {
                 self.by_name.remove(&instrument.name);
                 self.budget.forget(&instrument.pace);
+                self.shocks.forget(slot, &instrument.part);
                 self.free.push(slot);
             }
         }

@@ -10,6 +10,7 @@ use super::feature::FeatureState;
 use super::guard::GuardState;
 use super::position::TopicPartition;
 use super::score::{Context, Evidence, Item, Model, Scorer, Workspace};
+use super::shock::Part;
 use super::tick::Tick;
 use super::window::Window;
 
@@ -31,6 +32,8 @@ pub(super) struct Instrument {
     pub episode: Episode,
     /// How fast its ticks come.
     pub pace: Pace,
+    /// Its part in shocks.
+    pub part: Part,
     /// Rows so far.
     pub rows_seen: u32,
     /// Rows since one was scored.
@@ -53,6 +56,7 @@ impl Instrument {
             drift: Drift::default(),
             episode: Episode::default(),
             pace: Pace::default(),
+            part: Part::default(),
             rows_seen: 0,
             rows_since_scored: 0,
             calibration: None,

@@ -14,7 +14,7 @@ const KNOTS: usize = 6;
 const FIRST: f32 = 1.5;
 const STEP: f32 = 0.5;
 /// Fewest runs that say how often they come.
-const RUNS_MIN: u32 = 10;
+const RUNS_MIN: u32 = 30;
 /// A run ends after so many ticks in a row below its height less this (ticks, decades): as an alert does by default.
 const QUIET_TICKS: usize = 64;
 const HYSTERESIS: f32 = 0.5;
@@ -43,20 +43,17 @@ fn height(knot: usize) -> f32 {
 }
 
 impl Openings {
-    /// Counts the runs in scores of normal ticks, one list per instrument, oldest first. Heights that too few runs reach are
-    /// taken to be as far above the last as they are by ticks.
+    /// Counts the runs in scores of normal ticks, one list per instrument, oldest first. Heights that too few runs reach keep
+    /// what they are by ticks: so far out a market's changes cost more than runs save (measured on nine feeds, fitted on
+    /// first halves and counted on later ones), and an alert too few is better than one too many.
     pub fn fit(scores: &[Vec<f32>]) -> Self {
         let ticks: usize = scores.iter().map(Vec::len).sum();
         let mut knots = Self::default().knots;
-        let mut offset = 0.0;
-        let mut is_known = true;
         for knot in 0..KNOTS {
             let runs: u32 = scores.iter().map(|scores| runs(scores, height(knot))).sum();
-            is_known &= runs >= RUNS_MIN;
-            if is_known {
-                offset = libm::log10(ticks as f64 / f64::from(runs)) as f32 - height(knot);
+            if runs >= RUNS_MIN {
+                knots[knot] = libm::log10(ticks as f64 / f64::from(runs)) as f32;
             }
-            knots[knot] = height(knot) + offset;
             if knot > 0 {
                 knots[knot] = knots[knot].max(knots[knot - 1] + RISE_MIN);
             }

@@ -24,5 +24,6 @@ mod golden;
 mod laws;
 mod mock_cluster;
 mod schema;
+mod shock;
 mod tidy;
 mod whole_line;

@@ -60,7 +60,34 @@ fn published_examples_validate() {
         assert_valid(&std::fs::read(entry.unwrap().path()).unwrap());
         examples += 1;
     }
-    assert!(examples >= 4);
+    assert!(examples >= 5);
+}
+
+#[test]
+fn group_stands_in_grouped_alerts_and_in_no_other() {
+    let example = |name: &str| -> Value {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/schema/examples");
+        serde_json::from_slice(&std::fs::read(format!("{folder}/{name}")).unwrap()).unwrap()
+    };
+    let (shock, single) = (example("shock.json"), example("updated.json"));
+    let invalid = |mut alert: Value, member: &str, value: Value| {
+        alert[member] = value;
+        assert!(!validator().is_valid(&alert), "{member}: {alert}");
+    };
+    invalid(shock.clone(), "kind", json!("anomaly"));
+    invalid(shock.clone(), "instrument", json!("ACME"));
+    invalid(shock.clone(), "id", json!("ticks-1-806"));
+    invalid(single.clone(), "group", shock["group"].clone());
+    invalid(single.clone(), "kind", json!("shock"));
+    invalid(single, "id", json!("ticks-1-806-shock"));
+    for member in shock["group"].as_object().unwrap().keys() {
+        let mut missing = shock["group"].clone();
+        missing.as_object_mut().unwrap().remove(member);
+        invalid(shock.clone(), "group", missing);
+    }
+    let mut group = shock["group"].clone();
+    group["looks_like"] = json!("weather");
+    invalid(shock, "group", group);
 }
 
 #[test]

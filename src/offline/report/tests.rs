@@ -89,6 +89,7 @@ fn alert(instrument: &str, tick: usize, score: f32) -> Alert {
             expected: Some(0.25),
         }],
         model_version: None,
+        group: None,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::pipeline::arms::{Arms, RowErrors, RunningErrors};
 use crate::pipeline::calibration::{Calibration, Calibrations};
 use crate::pipeline::decode::{Format, JsonFields, TimeUnit};
 use crate::pipeline::feature::FEATURES;
+use crate::pipeline::guard::Guard;
 use crate::pipeline::position::{Offset, Partition, TopicIndex};
 use crate::pipeline::scaler::InputTransform;
 use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
@@ -77,13 +78,12 @@ fn config() -> DetectorConfig {
         },
         alerts: AlertConfig {
             false_alarms_per_10k_ticks: 1.0,
-            false_alarms_per_instrument_day: 0.0,
-            false_alarms_per_hour: 0.0,
             quiet_ticks: 5,
             hysteresis_decades: 1.0,
             critical_decades: 2.0,
             update_decades: 1.0,
             silence_secs: 60,
+            ..Config::from_toml("").unwrap().alerts
         },
         limits: LimitConfig {
             stride: 1,
