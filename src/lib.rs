@@ -14,10 +14,10 @@
 //!      │          │ Decoder ─► Tick ─┬─► guards ─► Finding ──────────────────────────────────┐          │
 //!      │          │    │             └─► FeatureRow ─► Window ─► Batch ─► Scorer ─► Evidence ─┴► score  │
 //!      │          │    ▼                                                      Calibration ─┘     │      │
-//!      │          │ DeadLetter                                          Alert ◄─ Shocks ◄─ Episode     │
-//!      │          └────┬──────────────────────▲──────────────────────────────────────┬──────────────────┘
-//!      │               └──────────────────────│────────────────────────────► Sink ◄──┘
-//!    commit ◄── Ledger ◄── acknowledged ──────│────────────────────────────────┴─► alerts, dead letters
+//!      │          │ DeadLetter                                           Alert ◄─ Shocks ◄─ Episode     │
+//!      │          └────┬──────────────────────▲────────────────────────────┬────────────────────────────┘
+//!      │               └──────────────────────│──────────────────► Sink ◄──┘
+//!    commit ◄── Ledger ◄── acknowledged ──────│──────────────────────┴───────────► alerts, dead letters
 //!                                             │
 //!                                             │ Model, between two batches
 //!  learning loop                              │                        the Learner: one low-priority thread
