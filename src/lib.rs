@@ -223,12 +223,10 @@
 //!   its offset, or a replay would decide otherwise, and there is no changelog to write it in.
 //! - **Time ticks follow the records' stamps while there are records, else the wall clock**; one decision rests on them,
 //!   the end of an alert whose instrument is silent. So that end alone may differ between two runs.
-//! - **Three arms beside the guards: judge, reconstruction and pointwise.** The kernel fills the forecast where a model
-//!   has a predictor; the detector does not look at it yet. Nor is the error over a whole window an arm.
 //! - **Silence is found by the tick that ends it.** The guards see ticks alone, so an instrument that stays silent, and a
 //!   whole partition that does, raise no alert.
-//! - **Calibration stands still between two trainings.** An arm's level is the instrument's own, its tail the group's; an
-//!   instrument that no training has seen has the pooled transform and level. Nothing moves with the ticks.
+//! - **Between two trainings the judge's level alone follows the ticks.** Scaling, the other arms' levels and the shapes of all
+//!   tails wait for the next model, and what the level has learnt is lost with a restart.
 //! - **Training takes all recent ticks**, those within alerts and around halts too. The cost: the tails of an
 //!   instrument with a long incident grow wide, and it is blinder until the incident is history.
 //! - **Trainings are triggered by the interval alone**, not by drift or on request; there are no canaries, no muted
