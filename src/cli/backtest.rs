@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{CannotWrite, ConfigArguments, Exit, terminal};
+use super::{CannotWrite, ConfigArguments, Exit, say, terminal};
 use crate::config::Config;
 use crate::model::artifact::Artifact;
 use crate::model::base::Base;
@@ -113,13 +113,13 @@ fn score(arguments: &Arguments, config: &Config, started: Instant) -> anyhow::Re
 fn print(judgement: &Judgement, json: bool) -> anyhow::Result<()> {
     let Judgement { figures, alerts, .. } = judgement;
     if json {
-        println!("{}", serde_json::to_string(figures)?);
+        say(&serde_json::to_string(figures)?)?;
     } else {
-        println!("{}", evaluation::table(figures));
-        println!(
+        say(&evaluation::table(figures).to_string())?;
+        say(&format!(
             "alerts at the configured budget: recall {:.2}, {:.2} false alarms per 10,000 ticks",
             alerts.recall, alerts.false_alarms_per_10k
-        );
+        ))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `tapewatch check`: is this configuration sound?
 
-use super::{ConfigArguments, Exit};
+use super::{ConfigArguments, Exit, say};
 use crate::config::{Config, DEFAULTS};
 
 #[derive(Debug, clap::Args)]
@@ -14,31 +14,33 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if arguments.defaults {
-        print!("{DEFAULTS}");
+        say(DEFAULTS.trim_end())?;
         return Ok(Exit::Done);
     }
     let config = arguments.config.load()?;
-    print_summary(&config);
+    say(&summary(&config))?;
     Ok(Exit::Done)
 }
 
-fn print_summary(config: &Config) {
-    println!("configuration is sound");
-    println!(
-        "  reads      {} at {}, group {}",
-        config.input.topics.join(", "),
-        config.kafka.brokers,
-        config.kafka.group
-    );
-    println!(
-        "  writes     {}, {}",
-        config.output.alerts_topic, config.output.dead_letters_topic
-    );
-    println!(
-        "  alerts     at most {} ticks in 10,000 on a normal feed: score {:.2} and above",
-        config.alerts.false_alarms_per_10k_ticks,
-        config.alerts.threshold()
-    );
+fn summary(config: &Config) -> String {
+    let mut lines = vec![
+        "configuration is sound".to_string(),
+        format!(
+            "  reads      {} at {}, group {}",
+            config.input.topics.join(", "),
+            config.kafka.brokers,
+            config.kafka.group
+        ),
+        format!(
+            "  writes     {}, {}",
+            config.output.alerts_topic, config.output.dead_letters_topic
+        ),
+        format!(
+            "  alerts     at most {} in 10,000 ticks of a normal feed: score {:.2} and above",
+            config.alerts.false_alarms_per_10k_ticks,
+            config.alerts.threshold()
+        ),
+    ];
     for (budget, of) in [
         (
             config.alerts.false_alarms_per_instrument_day,
@@ -50,13 +52,14 @@ fn print_summary(config: &Config) {
         ),
     ] {
         if budget > 0.0 {
-            println!("             {budget} per {of}");
+            lines.push(format!("             {budget} per {of}"));
         }
     }
     let model = &config.model;
-    println!(
+    lines.push(format!(
         "  model      LSTM of {} units × {}, {} rows back",
         model.hidden_size, model.layers, model.lookback
-    );
-    println!("  models in  {}", config.retrain.models_dir.display());
+    ));
+    lines.push(format!("  models in  {}", config.retrain.models_dir.display()));
+    lines.join("\n")
 }

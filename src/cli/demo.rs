@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use indicatif::ProgressBar;
 
-use super::{Exit, terminal};
+use super::{Exit, say, terminal};
 use crate::config::{Config, LogConfig, LogFormat, LogLevel};
 use crate::daemon::DaemonOptions;
 use crate::demo::scenario::Scenario;
@@ -93,9 +93,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let board = stage.play(&scenario, &mut |news| screen.show(&news))?;
     screen.end();
     if arguments.json {
-        println!("{}", serde_json::to_string(&board)?);
+        say(&serde_json::to_string(&board)?)?;
     } else {
-        println!("\n{}", board.to_text());
+        say(&format!("\n{}", board.to_text()))?;
     }
     let failures = board.failures();
     failures.iter().for_each(|failure| eprintln!("failed: {failure}"));

@@ -11,6 +11,7 @@ mod run;
 mod terminal;
 mod train;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -122,6 +123,14 @@ pub fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::from(exit_of(&error) as u8)
         }
+    }
+}
+
+/// Writes data to stdout, and a newline. A reader that has seen enough and left is nothing to fail for.
+fn say(text: &str) -> std::io::Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
     }
 }
 

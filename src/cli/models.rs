@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{CannotWrite, ConfigArguments, Exit};
+use super::{CannotWrite, ConfigArguments, Exit, say};
 use crate::model::artifact::Artifact;
 use crate::model::exchange;
 use crate::offline::backtest::read_folder;
@@ -88,7 +88,7 @@ fn show(artifact: &Artifact) -> anyhow::Result<()> {
         "instruments": artifact.calibrations.instruments.keys().collect::<Vec<_>>(),
         "provenance": artifact.provenance,
     });
-    println!("{}", serde_json::to_string_pretty(&shown)?);
+    say(&serde_json::to_string_pretty(&shown)?)?;
     Ok(())
 }
 
