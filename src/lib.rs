@@ -50,7 +50,8 @@
 //! [`position`](pipeline::position), [`time`](pipeline::time) and [`tick`](pipeline::tick) are the vocabulary.
 //! [`decode`](pipeline::decode) makes ticks of bytes, [`guard`](pipeline::guard) checks them,
 //! [`feature`](pipeline::feature) makes a row of numbers of each with the running statistics of
-//! [`robust`](pipeline::robust), [`scaler`](pipeline::scaler) turns rows into model inputs,
+//! [`robust`](pipeline::robust), and [`inverse`](pipeline::feature::inverse) turns numbers back for an alert,
+//! [`scaler`](pipeline::scaler) turns rows into model inputs,
 //! [`window`](pipeline::window) keeps both, [`batch`](pipeline::batch) gathers what is due,
 //! [`calibration`](pipeline::calibration) turns the model's errors into probabilities by [`tail`](pipeline::tail)s,
 //! [`budget`](pipeline::budget) says which of them is too small, by how fast ticks come,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::pipeline::alert::{Alert, AlertKind, AlertState, Cause};
+use crate::pipeline::alert::{Alert, AlertKind, AlertState, Cause, FeatureShare};
 use crate::pipeline::shock::Group;
 
 /// Value of the `schema` member.
@@ -65,6 +65,16 @@ struct FeatureJson {
     share: f32,
     observed: f32,
     expected: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed: Option<FeedJson>,
+}
+
+#[derive(Serialize)]
+struct FeedJson {
+    quantity: &'static str,
+    unit: &'static str,
+    observed: f64,
+    expected: Option<f64>,
 }
 
 /// Writes an alert; `topics` are the input topics in the order of their index. The same alert gives the same bytes.
@@ -86,17 +96,7 @@ pub fn to_json(alert: &Alert, topics: &[String]) -> Vec<u8> {
         ticks: alert.ticks,
         opened_by: position(&alert.opened_by, topics),
         latest: position(&alert.latest, topics),
-        features: alert
-            .features
-            .iter()
-            .map(|feature| FeatureJson {
-                name: feature.name(),
-                unit: feature.unit(),
-                share: feature.share,
-                observed: feature.observed,
-                expected: feature.expected,
-            })
-            .collect(),
+        features: alert.features.iter().map(feature).collect(),
         model_version: alert.model_version.map(|version| version.0),
         group: alert.group.as_deref().map(group),
         summary: summary(alert),
@@ -134,14 +134,11 @@ pub fn summary(alert: &Alert) -> String {
         AlertState::Resolved => format!("{instrument}: {what} since {since}, over after {} ticks", alert.ticks),
     };
     if let Some(feature) = alert.features.first() {
-        let expected = feature
-            .expected
-            .map_or_else(String::new, |expected| format!(", expected {expected:.3}"));
-        text.push_str(&format!(
-            "; chiefly {} = {:.3}{expected}",
-            feature.name(),
-            feature.observed
-        ));
+        text.push_str("; chiefly ");
+        text.push_str(&match &feature.feed {
+            Some(feed) => feed.to_string(),
+            None => in_own_unit(feature),
+        });
     }
     text
 }
@@ -161,6 +158,29 @@ fn group(group: &Group) -> GroupJson<'_> {
         alerts_open: group.alerts_open,
         names: group.names.iter().map(|name| &**name).collect(),
         published: group.published.iter().map(|id| &**id).collect(),
+    }
+}
+
+fn in_own_unit(feature: &FeatureShare) -> String {
+    let expected = feature
+        .expected
+        .map_or_else(String::new, |expected| format!(", expected {expected:.3}"));
+    format!("{} = {:.3}{expected}", feature.name(), feature.observed)
+}
+
+fn feature(share: &FeatureShare) -> FeatureJson {
+    FeatureJson {
+        name: share.name(),
+        unit: share.unit(),
+        share: share.share,
+        observed: share.observed,
+        expected: share.expected,
+        feed: share.feed.map(|feed| FeedJson {
+            quantity: feed.quantity,
+            unit: feed.unit.name(),
+            observed: feed.observed,
+            expected: feed.expected,
+        }),
     }
 }
 

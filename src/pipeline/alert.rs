@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::threshold;
 use super::feature::CATALOGUE;
+use super::feature::inverse::FeedValues;
 use super::guard::Guard;
 use super::position::Position;
 use super::score::ModelVersion;
@@ -176,6 +177,8 @@ pub struct FeatureShare {
     pub observed: f32,
     /// What the model expected, in the same unit.
     pub expected: Option<f32>,
+    /// Both in a unit of the feed, where the feature has an inverse at this tick.
+    pub feed: Option<FeedValues>,
 }
 
 impl FeatureShare {

@@ -4,7 +4,7 @@
 //! and all rows that have come since. Promises that the evidence of a row does not depend on what else is in the batch
 //! (as every [`Scorer`] does), and that its memory is reused. Knows nothing of instruments but their slots.
 
-use super::feature::{FEATURES, FeatureRow};
+use super::feature::{FEATURES, FeatureRow, Scales};
 use super::scaler::InputRow;
 use super::score::{Context, Evidence, Item, Scorer, Workspace};
 use super::window::Window;
@@ -16,6 +16,8 @@ pub struct Batch {
     windows: Vec<f32>,
     /// Every row, raw and as model input, in the order they were added.
     rows: Vec<(FeatureRow, InputRow)>,
+    /// What each row's features were measured against.
+    scales: Vec<Scales>,
     queues: Queues,
     workspace: Workspace,
     /// Evidence of all rows; [`Batch::evidence_index`] says where that of a row is.
@@ -87,18 +89,23 @@ impl Queues {
 }
 
 impl Batch {
-    /// Adds the newest row of a window, with the newest `lookback` rows as its context; gives the row's number.
-    pub fn add_window(&mut self, window: &Window, lookback: usize) -> usize {
+    /// Adds the newest row of a window and its scales, with the newest `lookback` rows as its context; gives the row's
+    /// number.
+    pub fn add_window(&mut self, window: &Window, scales: &Scales, lookback: usize) -> usize {
         window.append_inputs(lookback, &mut self.windows);
-        self.rows.push(window.newest());
-        self.rows.len() - 1
+        self.add_row(window, scales)
     }
 
-    /// Adds the newest row of a window, with the state that the instrument in `slot` had before the batch as its context;
-    /// gives the row's number.
-    pub fn add_carried(&mut self, slot: usize, state: &[f32], window: &Window) -> usize {
+    /// Adds the newest row of a window and its scales, with the state that the instrument in `slot` had before the batch as
+    /// its context; gives the row's number.
+    pub fn add_carried(&mut self, slot: usize, state: &[f32], window: &Window, scales: &Scales) -> usize {
         self.queues.push(slot, state);
+        self.add_row(window, scales)
+    }
+
+    fn add_row(&mut self, window: &Window, scales: &Scales) -> usize {
         self.rows.push(window.newest());
+        self.scales.push(*scales);
         self.rows.len() - 1
     }
 
@@ -107,9 +114,10 @@ impl Batch {
         self.rows.is_empty()
     }
 
-    /// Gives row number `index`, raw and as model input.
-    pub fn row(&self, index: usize) -> Option<(&FeatureRow, &InputRow)> {
-        self.rows.get(index).map(|(raw, input)| (raw, input))
+    /// Gives row number `index`, raw and as model input, and its scales.
+    pub fn row(&self, index: usize) -> Option<(&FeatureRow, &InputRow, &Scales)> {
+        let (raw, input) = self.rows.get(index)?;
+        Some((raw, input, self.scales.get(index)?))
     }
 
     /// Gives the place of row number `index` in the evidence.
@@ -166,6 +174,7 @@ impl Batch {
     pub fn clear(&mut self) {
         self.windows.clear();
         self.rows.clear();
+        self.scales.clear();
         self.queues.clear();
         self.evidence.clear();
     }

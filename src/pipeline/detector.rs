@@ -292,10 +292,11 @@ impl Detector {
             return Ok(Outcome::NoModel);
         };
         let lookback = model.scorer.lookback();
+        let (window, scales) = (&instrument.window, instrument.features.scales());
         let carried = model.scorer.state_len() > 0;
         // A carried state moves on with every row, whether or not the row is due.
-        let queued = carried.then(|| self.batch.add_carried(slot, &instrument.state, &instrument.window));
-        let is_full = carried || instrument.window.holds(lookback);
+        let queued = carried.then(|| self.batch.add_carried(slot, &instrument.state, window, scales));
+        let is_full = carried || window.holds(lookback);
         if !is_full || instrument.rows_seen < self.config.limits.warm_up_rows {
             return Ok(Outcome::WarmUp);
         }
@@ -304,7 +305,7 @@ impl Detector {
             return Ok(Outcome::BetweenStrides);
         }
         instrument.rows_since_scored = 0;
-        pending.scored = queued.or_else(|| Some(self.batch.add_window(&instrument.window, lookback)));
+        pending.scored = queued.or_else(|| Some(self.batch.add_window(window, scales, lookback)));
         Ok(Outcome::Scored)
     }
 

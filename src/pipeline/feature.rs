@@ -6,13 +6,16 @@
 //! nothing of scaling, windows or models.
 
 mod book;
+pub mod inverse;
 mod pace;
 mod price;
 mod quote;
+mod scales;
 mod size;
 mod trend;
 
 use super::tick::Tick;
+pub use scales::Scales;
 
 /// Features per row.
 pub const FEATURES: usize = 85;
@@ -175,10 +178,11 @@ pub const CATALOGUE: [Feature; FEATURES] = [
     feature("volume_ratio", "ln of mean size over 10 trades to that over 500"),
 ];
 
-/// Writes consecutive columns of a row, each made finite.
+/// Writes consecutive columns of a row, each made finite, and beside them what they were measured against.
 struct Columns<'a> {
     row: &'a mut FeatureRow,
     next: usize,
+    scales: &'a mut Scales,
 }
 
 impl Columns<'_> {
@@ -205,6 +209,8 @@ pub struct FeatureState {
     book: book::BookState,
     pace: pace::PaceState,
     size: size::SizeState,
+    /// Of the last row.
+    scales: Scales,
 }
 
 impl Default for FeatureState {
@@ -216,6 +222,7 @@ impl Default for FeatureState {
             book: book::BookState::new(),
             pace: pace::PaceState::new(),
             size: size::SizeState::new(),
+            scales: Scales::UNKNOWN,
         }
     }
 }
@@ -226,7 +233,11 @@ impl FeatureState {
     /// Prices of zero or less say nothing about moves; such a tick counts as one that repeats the prices before.
     pub fn observe(&mut self, tick: &Tick) -> FeatureRow {
         let mut row = [0.0; FEATURES];
-        let mut columns = Columns { row: &mut row, next: 0 };
+        let mut columns = Columns {
+            row: &mut row,
+            next: 0,
+            scales: &mut self.scales,
+        };
         let step = self.price.observe(tick, &mut columns);
         self.trend.observe(tick, &step, &mut columns);
         self.quote.observe(tick, &mut columns);
@@ -235,6 +246,11 @@ impl FeatureState {
         self.size.observe(tick, &mut columns);
         debug_assert_eq!(columns.next, FEATURES);
         row
+    }
+
+    /// Gives what the last row was measured against, which [`inverse`] turns its features back with.
+    pub fn scales(&self) -> &Scales {
+        &self.scales
     }
 }
 

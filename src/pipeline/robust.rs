@@ -110,6 +110,11 @@ impl Level {
         }
     }
 
+    /// Gives the level; `None` before the first observation.
+    pub fn centre(&self) -> Option<f64> {
+        (!self.centre.is_empty()).then(|| self.centre.value())
+    }
+
     /// Gives how far `value` is above the level; 0 before the first observation.
     pub fn above(&self, value: f64) -> f64 {
         if self.centre.is_empty() {
@@ -205,6 +210,16 @@ impl<T: Copy> Past<T> {
             self.samples[self.count / SAMPLE_STRIDE % SAMPLES] = value;
         }
         self.count += 1;
+    }
+
+    /// Gives how many observations there have been.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Tells whether there has been none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Gives the `ago`-th last observation (1 – [`RECENT`]); `None` while there are fewer.

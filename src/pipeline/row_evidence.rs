@@ -4,7 +4,7 @@ use super::alert::{Arm, FeatureShare};
 use super::arms::{Drift, RowErrors, RunningErrors};
 use super::batch::Batch;
 use super::calibration::{Calibration, Surprise};
-use super::feature::FeatureRow;
+use super::feature::{FeatureRow, Scales, inverse};
 use super::scaler::InputRow;
 
 /// What the model says of one scored row.
@@ -14,6 +14,7 @@ pub(super) struct RowEvidence<'a> {
     surprise: Surprise,
     expected: &'a InputRow,
     raw: &'a FeatureRow,
+    scales: &'a Scales,
 }
 
 impl<'a> RowEvidence<'a> {
@@ -30,7 +31,7 @@ impl<'a> RowEvidence<'a> {
         let rebuilt = batch.evidence.reconstruction_of(place)?;
         let forecast = batch.evidence.forecast_of(place);
         let judge = batch.evidence.judge.get(place).copied();
-        let (raw, input) = batch.row(index)?;
+        let (raw, input, scales) = batch.row(index)?;
         let errors = RowErrors::new(input, rebuilt, running).with(forecast, judge);
         let surprise = calibration.surprise(&errors, drift);
         Some(RowEvidence {
@@ -39,6 +40,7 @@ impl<'a> RowEvidence<'a> {
             surprise,
             expected: forecast.filter(|_| surprise.arm == Arm::Forecast).unwrap_or(rebuilt),
             raw,
+            scales,
         })
     }
 
@@ -61,11 +63,16 @@ impl<'a> RowEvidence<'a> {
 
     /// Gives each feature's part in it, with what was seen and what was expected.
     pub fn shares(&self) -> Vec<FeatureShare> {
-        let share = |(feature, share): (usize, f32)| FeatureShare {
-            feature,
-            share,
-            observed: self.raw[feature],
-            expected: Some(self.calibration.transform.invert(feature, self.expected[feature])),
+        let share = |(feature, share): (usize, f32)| {
+            let observed = self.raw[feature];
+            let expected = Some(self.calibration.transform.invert(feature, self.expected[feature]));
+            FeatureShare {
+                feature,
+                share,
+                observed,
+                expected,
+                feed: inverse::feed_values(feature, self.scales, observed, expected),
+            }
         };
         self.surprise.shares().into_iter().map(share).collect()
     }

@@ -91,6 +91,16 @@ fn group_stands_in_grouped_alerts_and_in_no_other() {
 }
 
 #[test]
+fn alerts_without_feed_units_are_as_valid_as_before() {
+    for mut alert in golden::alerts().concat().iter().map(|alert| assert_valid(alert)) {
+        for feature in alert["features"].as_array_mut().unwrap() {
+            feature.as_object_mut().unwrap().remove("feed");
+        }
+        assert!(validator().is_valid(&alert), "{alert}");
+    }
+}
+
+#[test]
 fn every_guard_is_named_in_schema_and_readme() {
     let root = env!("CARGO_MANIFEST_DIR");
     let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
@@ -108,8 +118,8 @@ fn damaged_alerts_do_not_validate() {
         .concat()
         .iter()
         .map(|alert| assert_valid(alert))
-        .find(|alert| !alert["features"].as_array().unwrap().is_empty())
-        .expect("an alert with features");
+        .find(|alert| alert["features"][0]["feed"].is_object())
+        .expect("an alert with features in the feed's units");
     let members: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
     for member in &members {
         let mut missing = whole.clone();
@@ -119,7 +129,7 @@ fn damaged_alerts_do_not_validate() {
         wrong[member] = json!([[true]]);
         assert!(!validator().is_valid(&wrong), "{member} of another type");
     }
-    let changed: [(&str, Value); 10] = [
+    let changed: [(&str, Value); 13] = [
         ("/score", json!(-1.0)),
         ("/score", Value::Null),
         ("/p_value", json!(1.5)),
@@ -129,6 +139,9 @@ fn damaged_alerts_do_not_validate() {
         ("/schema", json!("tapewatch.alert.v2")),
         ("/features/0/share", json!(1.01)),
         ("/features/0/observed", Value::Null),
+        ("/features/0/feed", Value::Null),
+        ("/features/0/feed/observed", Value::Null),
+        ("/features/0/feed/unit", json!("")),
         ("/latest/offset", json!(-1)),
     ];
     for (pointer, value) in changed {
@@ -136,7 +149,7 @@ fn damaged_alerts_do_not_validate() {
         *alert.pointer_mut(pointer).unwrap() = value.clone();
         assert!(!validator().is_valid(&alert), "{pointer} = {value}");
     }
-    for pointer in ["", "/latest", "/features/0"] {
+    for pointer in ["", "/latest", "/features/0", "/features/0/feed"] {
         let mut alert = whole.clone();
         let part = alert.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
         part.insert("unknown".into(), json!(1));

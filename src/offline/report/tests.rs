@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::offline::evaluation::{Event, EventFinding, InstrumentAlerts, InstrumentScores};
 use crate::pipeline::alert::{AlertKind, AlertState, Arm, Cause, FeatureShare, Mode, Severity};
+use crate::pipeline::feature::inverse::{FeedUnit, FeedValues};
 use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use crate::pipeline::tick::{Body, Quote, Trade};
 use crate::pipeline::time::{ArrivalTime, EventTime};
@@ -87,6 +88,12 @@ fn alert(instrument: &str, tick: usize, score: f32) -> Alert {
             share: 0.6,
             observed: 9.5,
             expected: Some(0.25),
+            feed: Some(FeedValues {
+                quantity: "reference price",
+                unit: FeedUnit::Price,
+                observed: 101.5,
+                expected: Some(101.25),
+            }),
         }],
         model_version: None,
         group: None,
@@ -204,6 +211,7 @@ fn page_with_labels_says_what_was_found_and_shows_the_worst() {
         "14:07:23</text>",
         "alert by reconstruction, warning",
         "9.50, expected 0.250",
+        "reference price 101.5, expected 101.25",
     ] {
         assert!(page.contains(said), "{said}");
     }

@@ -144,6 +144,10 @@ fn said(alert: Option<&Alert>) -> Markup {
                         (short(f64::from(feature.observed)))
                         @if let Some(expected) = feature.expected { ", expected " (short(f64::from(expected))) }
                         span.quiet { " (" (feature.unit()) ")" }
+                        @if let Some(feed) = &feature.feed {
+                            "; " (feed)
+                            span.quiet { " (" (feed.unit.name()) ")" }
+                        }
                     }
                 }
             }

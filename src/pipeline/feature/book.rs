@@ -4,12 +4,17 @@ use super::Columns;
 use crate::pipeline::robust::{Cusum, Level, Mean};
 use crate::pipeline::tick::{Body, Tick};
 
+/// The smallest size that is told from none.
+pub(super) const SIZE_MIN: f64 = 1e-9;
+
 /// What displayed sizes are measured against.
 #[derive(Clone, Debug)]
 pub(super) struct BookState {
     /// The columns of the last quote; a trade repeats them, since the quote still stands.
     depth: f64,
     imbalance: f64,
+    /// The level that the depth is over (ln of size).
+    depth_over: f32,
     depth_level: Level,
     imbalance_change_16: Mean,
     imbalance_change_64: Mean,
@@ -34,6 +39,8 @@ struct SideState {
     size: Option<f64>,
     /// ln of it over its level.
     above: f64,
+    /// The level that it is over (ln of size).
+    over: f32,
     level: Level,
     above_8: Mean,
     above_64: Mean,
@@ -72,6 +79,7 @@ impl SideState {
         SideState {
             size: None,
             above: 0.0,
+            over: f32::NAN,
             level: Level::new(BookState::SIZE_HALF_LIFE),
             above_8: Mean::new(8.0),
             above_64: Mean::new(64.0),
@@ -83,6 +91,7 @@ impl SideState {
     /// Takes a size in; tells whether it is another than before.
     fn observe(&mut self, size: f64) -> bool {
         let before = self.above;
+        self.over = level_of(&self.level);
         self.above = against_level(&mut self.level, size);
         self.above_8.observe(self.above);
         self.above_64.observe(self.above);
@@ -107,6 +116,7 @@ impl BookState {
         BookState {
             depth: 0.0,
             imbalance: 0.0,
+            depth_over: f32::NAN,
             depth_level: Level::new(Self::SIZE_HALF_LIFE),
             imbalance_change_16: Mean::new(16.0),
             imbalance_change_64: Mean::new(64.0),
@@ -156,6 +166,10 @@ impl BookState {
         columns.push(self.swing_128.value());
         columns.push(self.tilt_sum.column());
         columns.push(self.moving.value());
+        let scales = &mut *columns.scales;
+        scales.depth_level = self.depth_over;
+        scales.bid_size_level = self.bid.over;
+        scales.ask_size_level = self.ask.over;
     }
 
     fn observe_sizes(&mut self, bid_size: f64, ask_size: f64) {
@@ -169,6 +183,7 @@ impl BookState {
         self.imbalance_change_16.observe(change);
         self.imbalance_change_64.observe(change);
         self.imbalance = imbalance;
+        self.depth_over = level_of(&self.depth_level);
         self.depth = against_level(&mut self.depth_level, total);
         let moves = self.bid.observe(bid_size) | self.ask.observe(ask_size);
         self.moving.observe(f64::from(u8::from(moves)));
@@ -195,9 +210,13 @@ impl BookState {
     }
 }
 
+/// Gives a level as scales keep it.
+pub(super) fn level_of(level: &Level) -> f32 {
+    level.centre().map_or(f32::NAN, |centre| centre as f32)
+}
+
 /// Gives ln(size) above its level and takes it in; an empty side counts as the smallest size that is told apart.
 pub(super) fn against_level(level: &mut Level, size: f64) -> f64 {
-    const SIZE_MIN: f64 = 1e-9;
     let log_size = libm::log(size.max(SIZE_MIN));
     let above = level.above(log_size);
     level.observe(log_size);

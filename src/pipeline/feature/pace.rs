@@ -1,10 +1,14 @@
 //! Time between ticks, message rate, and how long the price has stood still.
 
 use super::price::{Step, log_ratio};
+use super::scales::positive;
 use super::{Columns, log_count};
 use crate::pipeline::robust::{LONG_PAST, Mean, Past, RECENT, Scale};
 use crate::pipeline::tick::Tick;
 use crate::pipeline::time::EventTime;
+
+/// Added to the time for some ticks, as a share of the usual one.
+pub(super) const RATE_FLOOR: f64 = 0.01;
 
 /// What the pace is measured against.
 #[derive(Clone, Debug)]
@@ -36,11 +40,16 @@ impl PaceState {
         let time = tick.event_time;
         let gap = self.nanos_back(time, 1).unwrap_or(0.0);
         let moved = step.moves.reference;
+        // What a random walk would have made of the time that has passed, at least of one tick's.
+        let sigmas = (1.0 + self.gap.relative(gap).max(0.0)).sqrt();
         columns.push(match step.volatility > 0.0 {
-            // What a random walk would have made of the time that has passed, at least of one tick's.
-            true => moved / (step.volatility * (1.0 + self.gap.relative(gap).max(0.0)).sqrt()),
+            true => moved / (step.volatility * sigmas),
             false => 0.0,
         });
+        let scales = &mut *columns.scales;
+        scales.sigmas_of_time = sigmas as f32;
+        scales.gap_level = positive(self.gap.value());
+        scales.ticks_before = u32::try_from(self.stamps.len()).unwrap_or(u32::MAX);
         columns.push(libm::asinh(self.gap.relative(gap)));
         columns.push(libm::asinh(self.gap.relative((-gap).max(0.0))));
         for span in [8, 32, RECENT] {
@@ -48,6 +57,7 @@ impl PaceState {
         }
         columns.push(self.rate(self.nanos_back_long(time), LONG_PAST));
         self.remember(time, gap, moved != 0.0);
+        columns.scales.gap_level_after = positive(self.gap.value());
         columns.push(self.tied.value());
         let still = self
             .price_moved_at
@@ -78,9 +88,8 @@ impl PaceState {
     /// Gives ln of the time for the last `span` ticks over what the level of the gap makes of it; a floor of a hundredth
     /// keeps bursts within one stamp finite.
     fn rate(&self, passed: Option<f64>, span: usize) -> f64 {
-        const FLOOR: f64 = 0.01;
         let usual = self.gap.value() * span as f64;
-        passed.map_or(0.0, |passed| log_ratio(passed.max(0.0) + FLOOR * usual, usual))
+        passed.map_or(0.0, |passed| log_ratio(passed.max(0.0) + RATE_FLOOR * usual, usual))
     }
 
     fn remember(&mut self, time: EventTime, gap: f64, price_moved: bool) {

@@ -1,6 +1,7 @@
 //! Moves of prices, in units of the instrument's own volatility, and what trades and quotes say of each other.
 
 use super::Columns;
+use super::scales::{Scales, positive};
 use crate::pipeline::robust::Scale;
 use crate::pipeline::tick::{Body, Quote, Tick};
 
@@ -80,6 +81,7 @@ impl PriceState {
         self.write_contradictions(columns, tick, &now, &before, half_spread);
         self.write_reversals(columns, &moves);
         columns.push(self.crossing(tick));
+        self.write_scales(&mut *columns.scales, tick, &now, half_spread);
         let step = Step {
             now,
             moves,
@@ -179,6 +181,26 @@ impl PriceState {
             Some((bid, ask)) if bid == ask => 1.0,
             _ => 0.0,
         }
+    }
+
+    fn write_scales(&self, scales: &mut Scales, tick: &Tick, now: &LogPrices, half_spread: f64) {
+        let before = &self.last;
+        scales.is_trade = tick.is_trade();
+        scales.has_quotes = self.has_quotes;
+        scales.reference_before = before.reference.or(now.reference).unwrap_or(f64::NAN);
+        scales.reference = scales.distance(now.reference);
+        scales.bid = scales.distance(now.bid);
+        scales.ask = scales.distance(now.ask);
+        scales.trade = scales.distance(now.trade);
+        scales.bid_before = scales.distance(before.bid);
+        scales.ask_before = scales.distance(before.ask);
+        scales.trade_before = scales.distance(before.trade);
+        scales.sigma = positive(self.volatility.value());
+        scales.sigma_100 = positive(self.volatility_100.value());
+        scales.sigma_30 = positive(self.volatility_30.value());
+        scales.trade_sigma = positive(self.trade_volatility.value());
+        scales.trade_sigma_30 = positive(self.trade_volatility_30.value());
+        scales.half_spread = positive(half_spread);
     }
 
     fn remember(&mut self, moves: &Moves, now: LogPrices) {

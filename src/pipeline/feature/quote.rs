@@ -1,8 +1,12 @@
 //! Spread, and how long each side of the quote has stood still.
 
+use super::scales::positive;
 use super::{Columns, log_count};
 use crate::pipeline::robust::{Cusum, Mean, Scale};
 use crate::pipeline::tick::{Body, Quote, Tick};
+
+/// Added to a spread over its level, so that the logarithm of a locked quote is finite.
+pub(super) const SPREAD_FLOOR: f64 = 0.1;
 
 /// What quotes are measured against.
 #[derive(Clone, Debug)]
@@ -10,6 +14,9 @@ pub(super) struct QuoteState {
     last: Option<Quote>,
     /// ln of spread over its level; a trade repeats it, since the quote still stands.
     standing: f64,
+    /// The mid that it is of, and the level that it is over.
+    standing_mid: f32,
+    standing_level: f32,
     spread: Scale,
     spread_4: Mean,
     spread_16: Mean,
@@ -26,6 +33,8 @@ impl QuoteState {
         QuoteState {
             last: None,
             standing: 0.0,
+            standing_mid: f32::NAN,
+            standing_level: f32::NAN,
             spread: Scale::new(500.0),
             spread_4: Mean::new(4.0),
             spread_16: Mean::new(16.0),
@@ -52,6 +61,8 @@ impl QuoteState {
         columns.push(log_count(self.ask_age));
         columns.push(log_count(self.repeated));
         columns.push(self.moving.value());
+        columns.scales.mid = self.standing_mid;
+        columns.scales.spread_level = self.standing_level;
     }
 
     fn observe_quote(&mut self, quote: &Quote) {
@@ -73,7 +84,6 @@ impl QuoteState {
     /// Gives ln((spread + a tenth of its level) / (1.1 levels)), so that a locked quote is a finite −2.4; a crossed one
     /// counts as locked here, `crossing` tells the two apart.
     fn spread_column(&mut self, quote: &Quote) -> f64 {
-        const FLOOR: f64 = 0.1;
         let mid = quote.mid();
         if mid <= 0.0 {
             return self.standing;
@@ -81,8 +91,10 @@ impl QuoteState {
         let spread = ((quote.ask - quote.bid) / mid).max(0.0);
         let level = self.spread.value();
         self.spread.observe(spread);
+        self.standing_mid = mid as f32;
+        self.standing_level = positive(level);
         if level > 0.0 {
-            libm::log((spread / level + FLOOR) / (1.0 + FLOOR))
+            libm::log((spread / level + SPREAD_FLOOR) / (1.0 + SPREAD_FLOOR))
         } else {
             0.0
         }

@@ -1,8 +1,9 @@
 //! Trade sizes against their own level.
 
 use super::Columns;
-use super::book::against_level;
+use super::book::{against_level, level_of};
 use super::price::log_ratio;
+use super::scales::positive;
 use crate::pipeline::robust::{Cusum, Level, Mean, RunningMedian, Scale, weight_of_half_life};
 use crate::pipeline::tick::{Body, Tick};
 
@@ -10,6 +11,8 @@ use crate::pipeline::tick::{Body, Tick};
 #[derive(Clone, Debug)]
 pub(super) struct SizeState {
     level: Level,
+    /// The level that the last size was over (ln of size).
+    over: f32,
     above_4: Mean,
     above_16: Mean,
     above_64: Mean,
@@ -24,6 +27,7 @@ impl SizeState {
     pub(super) fn new() -> Self {
         SizeState {
             level: Level::new(500.0),
+            over: f32::NAN,
             above_4: Mean::new(4.0),
             above_16: Mean::new(16.0),
             above_64: Mean::new(64.0),
@@ -38,9 +42,12 @@ impl SizeState {
     /// Writes the size columns; between trades the slow ones stand still.
     pub(super) fn observe(&mut self, tick: &Tick, columns: &mut Columns<'_>) {
         let mut above = 0.0;
+        columns.scales.has_trade_size = false;
         if let Body::Trade(trade) = tick.body
             && let Some(size) = trade.size
         {
+            columns.scales.has_trade_size = true;
+            self.over = level_of(&self.level);
             above = against_level(&mut self.level, size);
             self.above_4.observe(above);
             self.above_16.observe(above);
@@ -59,5 +66,7 @@ impl SizeState {
         columns.push(self.median.value().unwrap_or(0.0));
         columns.push(self.peak);
         columns.push(log_ratio(self.fast.value(), self.slow.value()));
+        columns.scales.trade_size_level = self.over;
+        columns.scales.volume_slow = positive(self.slow.value());
     }
 }

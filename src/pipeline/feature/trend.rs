@@ -2,11 +2,14 @@
 
 use super::Columns;
 use super::price::{Step, difference, log_ratio};
+use super::scales::{Scales, positive};
 use crate::pipeline::robust::{Cusum, LONG_PAST, Mean, Past, RECENT, RunningMedian, Scale};
 use crate::pipeline::tick::Tick;
 
 /// Ticks of the shortest trend.
 const SHORT: usize = 32;
+/// Ticks of all trends.
+pub(super) const SPANS: [usize; 3] = [SHORT, RECENT, LONG_PAST];
 
 /// What prices are compared with.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub(super) struct TrendState {
 impl TrendState {
     /// One move counts for at most so many σ in the activity.
     const ACTIVITY_CLIP: f64 = 8.0;
+    /// Shares of moving ticks below this are taken as this.
+    const MOVING_MIN: f64 = 0.02;
 
     pub(super) fn new() -> Self {
         TrendState {
@@ -56,13 +61,15 @@ impl TrendState {
     /// Writes the trend columns.
     pub(super) fn observe(&mut self, tick: &Tick, step: &Step, columns: &mut Columns<'_>) {
         self.write_displacements(step, columns);
-        for (before, ticks) in [
-            (self.prices.ago(SHORT), SHORT),
-            (self.prices.ago(RECENT), RECENT),
-            (self.prices.long_ago().map(|(before, _)| before), LONG_PAST),
-        ] {
+        let ago = [
+            self.prices.ago(SHORT),
+            self.prices.ago(RECENT),
+            self.prices.long_ago().map(|(before, _)| before),
+        ];
+        for (before, ticks) in ago.into_iter().zip(SPANS) {
             columns.push(self.trend(step, before, ticks));
         }
+        self.write_scales(&mut *columns.scales, ago);
         self.observe_moves(step);
         columns.push(log_ratio(self.volatility_10.value(), self.volatility.value()));
         columns.push(log_ratio(self.volatility_30.value(), self.volatility_slow.value()));
@@ -94,15 +101,24 @@ impl TrendState {
         });
     }
 
+    fn write_scales(&self, scales: &mut Scales, ago: [Option<f64>; 3]) {
+        scales.median_9 = scales.distance(self.median_9.value());
+        scales.median_65 = scales.distance(self.median_65.value());
+        scales.bid_median_9 = scales.distance(self.bid_median_9.value());
+        scales.ask_median_9 = scales.distance(self.ask_median_9.value());
+        scales.trade_median_9 = scales.distance(self.trade_median_9.value());
+        scales.ago = ago.map(|price| scales.distance(price));
+        scales.moving = self.moving.value().max(Self::MOVING_MIN) as f32;
+        scales.sigma_slow = positive(self.volatility_slow.value());
+    }
+
     /// Gives the move since the price `before`, `ticks` ticks ago, in units of what a random walk with this volatility and share of moving
     /// ticks would have made; 0 while there are too few.
     fn trend(&self, step: &Step, before: Option<f64>, ticks: usize) -> f64 {
-        /// Shares of moving ticks below this are taken as this.
-        const MOVING_MIN: f64 = 0.02;
         if step.volatility <= 0.0 {
             return 0.0;
         }
-        let moves = ticks as f64 * self.moving.value().max(MOVING_MIN);
+        let moves = ticks as f64 * self.moving.value().max(Self::MOVING_MIN);
         difference(step.now.reference, before) / (step.volatility * moves.sqrt())
     }
 
