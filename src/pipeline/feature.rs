@@ -23,160 +23,78 @@ pub const FEATURES: usize = 85;
 /// The numbers computed at one tick, in the order of [`CATALOGUE`].
 pub type FeatureRow = [f32; FEATURES];
 
-/// Name and unit of one feature.
+/// What one feature is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feature {
     /// Name used in alerts, artifacts and docs.
     pub name: &'static str,
     /// Unit of the raw value.
     pub unit: &'static str,
+    /// How it is computed, in the signs that `config/features.md` explains.
+    pub formula: &'static str,
+    /// How far it looks back, and what its scale does.
+    pub horizon: &'static str,
+    /// What it is there to find.
+    pub purpose: &'static str,
 }
 
-const fn feature(name: &'static str, unit: &'static str) -> Feature {
-    Feature { name, unit }
+/// Features that are computed together.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// What they are of.
+    pub title: &'static str,
+    /// What they find.
+    pub finds: &'static str,
+    /// In the order of a row.
+    pub features: &'static [Feature],
 }
 
-/// All features, in the order of a row. *Reference price*: the mid where the feed has quotes, else the last trade.
-/// *Volatility*: the clipped mean of the non-zero moves before. σ below is that of the reference price over a half-life of
-/// 200 moves, unless another is named. *Half-life* counts ticks, or the quotes, trades or moves that are named.
-pub const CATALOGUE: [Feature; FEATURES] = [
-    // price.rs: one wrong print, one wrong side, a trade that the quotes contradict.
-    feature("reference_return", "σ"),
-    feature("bid_return", "σ"),
-    feature("ask_return", "σ"),
-    feature("trade_return", "σ of trades (half-life 200 moves)"),
-    feature("reference_return_100", "σ (half-life 100 moves)"),
-    feature("reference_return_30", "σ (half-life 30 moves)"),
-    feature("trade_return_30", "σ of trades (half-life 30 moves)"),
-    feature("spread_change", "σ by which the ask moves more than the bid"),
-    feature("trade_against_mid", "half-spreads"),
-    feature("trade_outside", "σ beyond the bid or the ask before"),
-    feature("mid_against_trade", "σ from the last trade"),
-    feature("reversal", "σ of the smaller of two opposite moves"),
-    feature("bid_reversal", "σ of the smaller of two opposite moves of the bid"),
-    feature("ask_reversal", "σ of the smaller of two opposite moves of the ask"),
-    feature("trade_reversal", "σ of trades of the smaller of two opposite moves"),
-    feature("quote_reversal", "σ of the smaller reversal of bid and ask together"),
-    feature(
-        "round_trip",
-        "σ by which two opposite moves cancel beyond what is left of them",
-    ),
-    feature(
-        "trade_round_trip",
-        "σ of trades by which two opposite moves cancel beyond what is left of them",
-    ),
-    feature("crossing", "0, 1 for a locked quote, 1 + ln(1 + σ) for a crossed one"),
-    // trend.rs: crashes, drifts, bursts of volatility, prices of another instrument.
-    feature("displacement_9", "σ from the median of 9 ticks"),
-    feature("displacement_65", "σ from the median of 65 ticks"),
-    feature("bid_displacement_9", "σ from the median bid of 9 ticks"),
-    feature("ask_displacement_9", "σ from the median ask of 9 ticks"),
-    feature("trade_displacement_9", "σ from the median of 9 trades"),
-    feature("trend_32", "move over 32 ticks in σ of a random walk as long"),
-    feature("trend_128", "move over 128 ticks in σ of a random walk as long"),
-    feature("trend_512", "move over 512 ticks in σ of a random walk as long"),
-    feature("volatility_ratio", "ln of volatility over 10 moves to that over 200"),
-    feature(
-        "volatility_ratio_slow",
-        "ln of volatility over 30 moves to that over 1,000",
-    ),
-    feature("activity_4", "mean |return| in σ over 1,000 moves, half-life 4"),
-    feature("activity_16", "mean |return| in σ over 1,000 moves, half-life 16"),
-    feature("activity_64", "mean |return| in σ over 1,000 moves, half-life 64"),
-    feature(
-        "activity_sum",
-        "ln(1 + cumulative sum of |return| in σ over 1,000 moves above 1)",
-    ),
-    feature("moving_share", "share of ticks that move the price, half-life 64"),
-    // quote.rs: spread blow-outs, sides that stand still, repeated updates.
-    feature("spread", "ln of spread over its level"),
-    feature("spread_4", "mean of spread, half-life 4 quotes"),
-    feature("spread_16", "mean of spread, half-life 16 quotes"),
-    feature("spread_64", "mean of spread, half-life 64 quotes"),
-    feature("spread_sum", "ln(1 + cumulative sum of spread above 0.5)"),
-    feature("bid_age", "ln of quotes since the bid moved"),
-    feature("ask_age", "ln of quotes since the ask moved"),
-    feature("repeated_quotes", "ln of the run of equal quotes"),
-    feature(
-        "touch_moving_share",
-        "share of quotes that move bid or ask, half-life 32",
-    ),
-    // book.rs: layering, vanished depth, sizes that stand still.
-    feature("depth", "ln of both sizes over their level"),
-    feature("bid_size", "ln of size over its level"),
-    feature("ask_size", "ln of size over its level"),
-    feature("imbalance", "(bid size − ask size) / (bid size + ask size)"),
-    feature("imbalance_change_16", "mean |change of imbalance|, half-life 16 quotes"),
-    feature("imbalance_change_64", "mean |change of imbalance|, half-life 64 quotes"),
-    feature("bid_size_8", "mean of bid_size, half-life 8 quotes"),
-    feature("ask_size_8", "mean of ask_size, half-life 8 quotes"),
-    feature("bid_size_64", "mean of bid_size, half-life 64 quotes"),
-    feature("ask_size_64", "mean of ask_size, half-life 64 quotes"),
-    feature(
-        "bid_size_change_16",
-        "mean |change of ln bid size|, half-life 16 quotes",
-    ),
-    feature(
-        "ask_size_change_16",
-        "mean |change of ln ask size|, half-life 16 quotes",
-    ),
-    feature(
-        "bid_size_change_64",
-        "mean |change of ln bid size|, half-life 64 quotes",
-    ),
-    feature(
-        "ask_size_change_64",
-        "mean |change of ln ask size|, half-life 64 quotes",
-    ),
-    feature(
-        "larger_side_16",
-        "mean of the larger of bid_size and ask_size, half-life 16 quotes",
-    ),
-    feature(
-        "larger_side_64",
-        "mean of the larger of bid_size and ask_size, half-life 64 quotes",
-    ),
-    feature(
-        "side_flips",
-        "share of quotes whose larger side is another, weighted by its excess, half-life 32",
-    ),
-    feature("tilt_swing_32", "variance of bid_size − ask_size, half-life 32 quotes"),
-    feature(
-        "tilt_swing_128",
-        "variance of bid_size − ask_size, half-life 128 quotes",
-    ),
-    feature("tilt_sum", "ln(1 + cumulative sum of |bid_size − ask_size| above 1)"),
-    feature("size_moving_share", "share of quotes that change a size, half-life 32"),
-    // pace.rs: stuffing, pauses, lost rows, wrong stamps, frozen prices.
-    feature("return_in_time", "σ of what the time since the last tick makes usual"),
-    feature("gap", "asinh of time since the last tick over its level"),
-    feature(
-        "time_back",
-        "asinh of time that the stamp goes back over the level of gaps",
-    ),
-    feature("rate_8", "ln of time for 8 ticks over its level"),
-    feature("rate_32", "ln of time for 32 ticks over its level"),
-    feature("rate_128", "ln of time for 128 ticks over its level"),
-    feature("rate_512", "ln of time for 512 ticks over its level"),
-    feature(
-        "tied_share",
-        "share of ticks with the stamp of the tick before, half-life 16",
-    ),
-    feature("price_age", "ln of ticks since the reference price moved"),
-    feature("price_age_time", "ln of time since the reference price moved"),
-    feature("stale_density", "ln of ticks against time since the price moved"),
-    feature("is_trade", "1 for a trade, 0 for a quote"),
-    feature("trade_share", "share of trades, half-life 64"),
-    // size.rs: volume bursts and fat fingers.
-    feature("trade_size", "ln of size over its level"),
-    feature("trade_size_4", "mean of trade_size, half-life 4 trades"),
-    feature("trade_size_16", "mean of trade_size, half-life 16 trades"),
-    feature("trade_size_64", "mean of trade_size, half-life 64 trades"),
-    feature("trade_size_sum", "ln(1 + cumulative sum of trade_size above 1)"),
-    feature("trade_size_median", "median of trade_size over 7 trades"),
-    feature("trade_size_peak", "largest trade_size of late, half-life 16 trades"),
-    feature("volume_ratio", "ln of mean size over 10 trades to that over 500"),
+const fn feature(
+    name: &'static str,
+    unit: &'static str,
+    formula: &'static str,
+    horizon: &'static str,
+    purpose: &'static str,
+) -> Feature {
+    Feature {
+        name,
+        unit,
+        formula,
+        horizon,
+        purpose,
+    }
+}
+
+/// All features by what they are of, in the order of a row.
+pub const GROUPS: [Group; 6] = [
+    price::GROUP,
+    trend::GROUP,
+    quote::GROUP,
+    book::GROUP,
+    pace::GROUP,
+    size::GROUP,
 ];
+
+/// All features, in the order of a row. `config/features.md` is this as a table. *Reference price*: the mid where the feed
+/// has quotes, else the last trade. *Volatility*: the clipped mean of the non-zero moves before. σ is that of the reference
+/// price over a half-life of 200 moves, unless another is named. *Half-life* counts ticks, or the quotes, trades or moves
+/// that are named.
+pub const CATALOGUE: [Feature; FEATURES] = {
+    let mut catalogue = [feature("", "", "", "", ""); FEATURES];
+    let (mut group, mut next) = (0, 0);
+    while group < GROUPS.len() {
+        let features = GROUPS[group].features;
+        let mut index = 0;
+        while index < features.len() {
+            catalogue[next] = features[index];
+            next += 1;
+            index += 1;
+        }
+        group += 1;
+    }
+    assert!(next == FEATURES);
+    catalogue
+};
 
 /// Writes consecutive columns of a row, each made finite, and beside them what they were measured against.
 struct Columns<'a> {

@@ -19,6 +19,7 @@ mod wait;
 
 mod cli;
 mod demo;
+mod features;
 mod gate;
 mod golden;
 mod laws;

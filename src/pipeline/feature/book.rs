@@ -1,8 +1,163 @@
 //! Sizes at the best prices: against their level, against each other, and how they change.
 
-use super::Columns;
+use super::{Columns, Group, feature};
 use crate::pipeline::robust::{Cusum, Level, Mean};
 use crate::pipeline::tick::{Body, Tick};
+
+/// The columns that are written here.
+pub(super) const GROUP: Group = Group {
+    title: "Sizes of quotes",
+    finds: "layering, vanished depth, sizes that stand still",
+    features: &[
+        feature(
+            "depth",
+            "ln of both sizes over their level",
+            "ln(B + A) − level of it",
+            "1 quote; level 500 quotes",
+            "depth that vanishes or piles up",
+        ),
+        feature(
+            "bid_size",
+            "ln of size over its level",
+            "β = ln B − level of it",
+            "1 quote; level 500 quotes",
+            "a bid size out of line",
+        ),
+        feature(
+            "ask_size",
+            "ln of size over its level",
+            "α = ln A − level of it",
+            "1 quote; level 500 quotes",
+            "an ask size out of line",
+        ),
+        feature(
+            "imbalance",
+            "(bid size − ask size) / (bid size + ask size)",
+            "(B − A) / (B + A)",
+            "1 quote",
+            "pressure of one side",
+        ),
+        feature(
+            "imbalance_change_16",
+            "mean |change of imbalance|, half-life 16 quotes",
+            "mean of the absolute change of imbalance",
+            "16 quotes",
+            "sides that swing",
+        ),
+        feature(
+            "imbalance_change_64",
+            "mean |change of imbalance|, half-life 64 quotes",
+            "mean of the absolute change of imbalance",
+            "64 quotes",
+            "sides that swing for long",
+        ),
+        feature(
+            "bid_size_8",
+            "mean of bid_size, half-life 8 quotes",
+            "mean of β",
+            "8 quotes; level 500 quotes",
+            "layers on the bid",
+        ),
+        feature(
+            "ask_size_8",
+            "mean of ask_size, half-life 8 quotes",
+            "mean of α",
+            "8 quotes; level 500 quotes",
+            "layers on the ask",
+        ),
+        feature(
+            "bid_size_64",
+            "mean of bid_size, half-life 64 quotes",
+            "mean of β",
+            "64 quotes; level 500 quotes",
+            "layers on the bid, for long",
+        ),
+        feature(
+            "ask_size_64",
+            "mean of ask_size, half-life 64 quotes",
+            "mean of α",
+            "64 quotes; level 500 quotes",
+            "layers on the ask, for long",
+        ),
+        feature(
+            "bid_size_change_16",
+            "mean |change of ln bid size|, half-life 16 quotes",
+            "mean of |Δβ|, 0 where the size stands",
+            "16 quotes",
+            "sizes on the bid that come and go",
+        ),
+        feature(
+            "ask_size_change_16",
+            "mean |change of ln ask size|, half-life 16 quotes",
+            "mean of |Δα|, 0 where the size stands",
+            "16 quotes",
+            "sizes on the ask that come and go",
+        ),
+        feature(
+            "bid_size_change_64",
+            "mean |change of ln bid size|, half-life 64 quotes",
+            "mean of |Δβ|, 0 where the size stands",
+            "64 quotes",
+            "sizes on the bid that come and go, for long",
+        ),
+        feature(
+            "ask_size_change_64",
+            "mean |change of ln ask size|, half-life 64 quotes",
+            "mean of |Δα|, 0 where the size stands",
+            "64 quotes",
+            "sizes on the ask that come and go, for long",
+        ),
+        feature(
+            "larger_side_16",
+            "mean of the larger of bid_size and ask_size, half-life 16 quotes",
+            "mean of max(β, α)",
+            "16 quotes; level 500 quotes",
+            "layers on either side",
+        ),
+        feature(
+            "larger_side_64",
+            "mean of the larger of bid_size and ask_size, half-life 64 quotes",
+            "mean of max(β, α)",
+            "64 quotes; level 500 quotes",
+            "layers on either side, for long",
+        ),
+        feature(
+            "side_flips",
+            "share of quotes whose larger side is another, weighted by its excess, half-life 32",
+            "mean of |β − α| where it is at least ln 2 and the other side stood out last, else 0",
+            "32 quotes",
+            "layers that change sides",
+        ),
+        feature(
+            "tilt_swing_32",
+            "variance of bid_size − ask_size, half-life 32 quotes",
+            "mean of t² − (mean of t)², t = β − α",
+            "32 quotes",
+            "layers put up and taken away",
+        ),
+        feature(
+            "tilt_swing_128",
+            "variance of bid_size − ask_size, half-life 128 quotes",
+            "mean of t² − (mean of t)², t = β − α",
+            "128 quotes",
+            "layers put up and taken away, for long",
+        ),
+        feature(
+            "tilt_sum",
+            "ln(1 + cumulative sum of |bid_size − ask_size| above 1)",
+            "sum(|t| − 1, 200)",
+            "as long as it lasts; level 500 quotes",
+            "one side a little too large for a long time",
+        ),
+        feature(
+            "size_moving_share",
+            "share of quotes that change a size, half-life 32",
+            "mean of 1 where B or A changed, else 0",
+            "32 quotes",
+            "sizes that stand still, or flicker",
+        ),
+    ],
+};
 
 /// The smallest size that is told from none.
 pub(super) const SIZE_MIN: f64 = 1e-9;

@@ -2,10 +2,109 @@
 
 use super::price::{Step, log_ratio};
 use super::scales::positive;
-use super::{Columns, log_count};
+use super::{Columns, Group, feature, log_count};
 use crate::pipeline::robust::{LONG_PAST, Mean, Past, RECENT, Scale};
 use crate::pipeline::tick::Tick;
 use crate::pipeline::time::EventTime;
+
+/// The columns that are written here.
+pub(super) const GROUP: Group = Group {
+    title: "Pace",
+    finds: "stuffing, pauses, lost rows, wrong stamps, frozen prices",
+    features: &[
+        feature(
+            "return_in_time",
+            "σ of what the time since the last tick makes usual",
+            "Δr / (σ √(1 + max(g / G, 0)))",
+            "1 tick; σ 200 moves; level 1,000 ticks",
+            "a leap that no pause explains",
+        ),
+        feature(
+            "gap",
+            "asinh of time since the last tick over its level",
+            "asinh(g / G)",
+            "1 tick; level 1,000 ticks",
+            "a pause, lost ticks, a wrong stamp",
+        ),
+        feature(
+            "time_back",
+            "asinh of time that the stamp goes back over the level of gaps",
+            "asinh(max(−g, 0) / G)",
+            "1 tick; level 1,000 ticks",
+            "a stamp that goes back",
+        ),
+        feature(
+            "rate_8",
+            "ln of time for 8 ticks over its level",
+            "ln(max(time for 8 ticks, 0) / (8 G) + 0.01)",
+            "8 ticks; level 1,000 ticks",
+            "a burst of ticks, a pause",
+        ),
+        feature(
+            "rate_32",
+            "ln of time for 32 ticks over its level",
+            "ln(max(time for 32 ticks, 0) / (32 G) + 0.01)",
+            "32 ticks; level 1,000 ticks",
+            "stuffing, a slow feed",
+        ),
+        feature(
+            "rate_128",
+            "ln of time for 128 ticks over its level",
+            "ln(max(time for 128 ticks, 0) / (128 G) + 0.01)",
+            "128 ticks; level 1,000 ticks",
+            "the same, for long",
+        ),
+        feature(
+            "rate_512",
+            "ln of time for 512 ticks over its level",
+            "ln(max(time for 512 ticks, 0) / (512 G) + 0.01); of 505 to 512 ticks",
+            "512 ticks; level 1,000 ticks",
+            "a pace that has changed",
+        ),
+        feature(
+            "tied_share",
+            "share of ticks with the stamp of the tick before, half-life 16",
+            "mean of 1 where g = 0, else 0",
+            "16 ticks",
+            "ticks within one stamp",
+        ),
+        feature(
+            "price_age",
+            "ln of ticks since the reference price moved",
+            "ln(1 + ticks since r moved)",
+            "as long as it lasts",
+            "a frozen price",
+        ),
+        feature(
+            "price_age_time",
+            "ln of time since the reference price moved",
+            "ln(1 + time since r moved / G), this tick's g in G",
+            "as long as it lasts; level 1,000 ticks",
+            "a frozen price",
+        ),
+        feature(
+            "stale_density",
+            "ln of ticks against time since the price moved",
+            "price_age − price_age_time",
+            "as long as it lasts",
+            "ticks that go on over a frozen price",
+        ),
+        feature(
+            "is_trade",
+            "1 for a trade, 0 for a quote",
+            "1 for a trade, 0 for a quote",
+            "1 tick",
+            "which of the two this is",
+        ),
+        feature(
+            "trade_share",
+            "share of trades, half-life 64",
+            "mean of is_trade",
+            "64 ticks",
+            "a mix of trades and quotes that has changed",
+        ),
+    ],
+};
 
 /// Added to the time for some ticks, as a share of the usual one.
 pub(super) const RATE_FLOOR: f64 = 0.01;

@@ -1,9 +1,138 @@
 //! Moves of prices, in units of the instrument's own volatility, and what trades and quotes say of each other.
 
-use super::Columns;
 use super::scales::{Scales, positive};
+use super::{Columns, Group, feature};
 use crate::pipeline::robust::Scale;
 use crate::pipeline::tick::{Body, Quote, Tick};
+
+/// The columns that are written here.
+pub(super) const GROUP: Group = Group {
+    title: "Prices",
+    finds: "one wrong print, one wrong side, a trade that the quotes contradict",
+    features: &[
+        feature(
+            "reference_return",
+            "σ",
+            "Δr / σ",
+            "1 tick; σ 200 moves",
+            "a wrong print or quote",
+        ),
+        feature("bid_return", "σ", "Δb / σ", "1 tick; σ 200 moves", "a wrong bid"),
+        feature("ask_return", "σ", "Δa / σ", "1 tick; σ 200 moves", "a wrong ask"),
+        feature(
+            "trade_return",
+            "σ of trades (half-life 200 moves)",
+            "Δp / σₚ",
+            "1 trade; σ 200 moves",
+            "a wrong print",
+        ),
+        feature(
+            "reference_return_100",
+            "σ (half-life 100 moves)",
+            "Δr / σ₁₀₀",
+            "1 tick; σ 100 moves",
+            "a wrong print or quote after the volatility has changed",
+        ),
+        feature(
+            "reference_return_30",
+            "σ (half-life 30 moves)",
+            "Δr / σ₃₀",
+            "1 tick; σ 30 moves",
+            "the same, sooner after the change",
+        ),
+        feature(
+            "trade_return_30",
+            "σ of trades (half-life 30 moves)",
+            "Δp / σₚ₃₀",
+            "1 trade; σ 30 moves",
+            "a wrong print after the volatility has changed",
+        ),
+        feature(
+            "spread_change",
+            "σ by which the ask moves more than the bid",
+            "(Δa − Δb) / σ",
+            "1 tick; σ 200 moves",
+            "a side that moves alone",
+        ),
+        feature(
+            "trade_against_mid",
+            "half-spreads",
+            "(p − r′) / h of a trade on a feed with quotes, else 0",
+            "1 tick",
+            "a print that the quotes contradict",
+        ),
+        feature(
+            "trade_outside",
+            "σ beyond the bid or the ask before",
+            "(max(p − a′, 0) − max(b′ − p, 0)) / σ of a trade on a feed with quotes, else 0",
+            "1 tick; σ 200 moves",
+            "a print beyond bid or ask",
+        ),
+        feature(
+            "mid_against_trade",
+            "σ from the last trade",
+            "(r − p) / σ on a feed with quotes, else 0",
+            "since the last trade; σ 200 moves",
+            "quotes that the trades contradict",
+        ),
+        feature(
+            "reversal",
+            "σ of the smaller of two opposite moves",
+            "back(r) / σ",
+            "2 moves; σ 200 moves",
+            "a wrong print or quote that is taken back",
+        ),
+        feature(
+            "bid_reversal",
+            "σ of the smaller of two opposite moves of the bid",
+            "back(b) / σ",
+            "2 moves of the bid; σ 200 moves",
+            "a wrong bid that is taken back",
+        ),
+        feature(
+            "ask_reversal",
+            "σ of the smaller of two opposite moves of the ask",
+            "back(a) / σ",
+            "2 moves of the ask; σ 200 moves",
+            "a wrong ask that is taken back",
+        ),
+        feature(
+            "trade_reversal",
+            "σ of trades of the smaller of two opposite moves",
+            "back(p) / σₚ",
+            "2 moves of trades; σ 200 moves",
+            "a wrong print that is taken back",
+        ),
+        feature(
+            "quote_reversal",
+            "σ of the smaller reversal of bid and ask together",
+            "the smaller of back(b) and back(a) / σ where both have one sign, else 0",
+            "2 moves; σ 200 moves",
+            "a wrong quote on both sides that is taken back",
+        ),
+        feature(
+            "round_trip",
+            "σ by which two opposite moves cancel beyond what is left of them",
+            "sign(Δr) · max(|back(r)| − |Δr + Δr⁻|, 0) / σ",
+            "2 moves; σ 200 moves",
+            "a price that has been elsewhere and is back",
+        ),
+        feature(
+            "trade_round_trip",
+            "σ of trades by which two opposite moves cancel beyond what is left of them",
+            "sign(Δp) · max(|back(p)| − |Δp + Δp⁻|, 0) / σₚ",
+            "2 moves of trades; σ 200 moves",
+            "a print that has been elsewhere and is back",
+        ),
+        feature(
+            "crossing",
+            "0, 1 for a locked quote, 1 + ln(1 + σ) for a crossed one",
+            "0 for b < a, 1 for b = a, 1 + ln(1 + (b − a) / σ) for b > a, 0 at trades",
+            "1 quote; σ 200 moves",
+            "locked and crossed quotes",
+        ),
+    ],
+};
 
 /// What moves are measured against.
 #[derive(Clone, Debug)]

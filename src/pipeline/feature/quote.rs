@@ -1,9 +1,80 @@
 //! Spread, and how long each side of the quote has stood still.
 
 use super::scales::positive;
-use super::{Columns, log_count};
+use super::{Columns, Group, feature, log_count};
 use crate::pipeline::robust::{Cusum, Mean, Scale};
 use crate::pipeline::tick::{Body, Quote, Tick};
+
+/// The columns that are written here.
+pub(super) const GROUP: Group = Group {
+    title: "Quotes",
+    finds: "spread blow-outs, sides that stand still, repeated updates",
+    features: &[
+        feature(
+            "spread",
+            "ln of spread over its level",
+            "w = ln((spread / mid / level of it + 0.1) / 1.1), a crossed quote as a locked one",
+            "1 quote; level 500 quotes",
+            "a spread that blows out or vanishes",
+        ),
+        feature(
+            "spread_4",
+            "mean of spread, half-life 4 quotes",
+            "mean of w",
+            "4 quotes; level 500 quotes",
+            "the same, for some quotes",
+        ),
+        feature(
+            "spread_16",
+            "mean of spread, half-life 16 quotes",
+            "mean of w",
+            "16 quotes; level 500 quotes",
+            "the same, for a while",
+        ),
+        feature(
+            "spread_64",
+            "mean of spread, half-life 64 quotes",
+            "mean of w",
+            "64 quotes; level 500 quotes",
+            "the same, for long",
+        ),
+        feature(
+            "spread_sum",
+            "ln(1 + cumulative sum of spread above 0.5)",
+            "sum(w − 0.5, 100)",
+            "as long as it lasts; level 500 quotes",
+            "a spread a little too wide for a long time",
+        ),
+        feature(
+            "bid_age",
+            "ln of quotes since the bid moved",
+            "ln(1 + quotes since the bid moved)",
+            "as long as it lasts",
+            "a bid that stands still",
+        ),
+        feature(
+            "ask_age",
+            "ln of quotes since the ask moved",
+            "ln(1 + quotes since the ask moved)",
+            "as long as it lasts",
+            "an ask that stands still",
+        ),
+        feature(
+            "repeated_quotes",
+            "ln of the run of equal quotes",
+            "ln(1 + quotes in a row equal to the one before, sizes too)",
+            "as long as it lasts",
+            "a feed that repeats itself",
+        ),
+        feature(
+            "touch_moving_share",
+            "share of quotes that move bid or ask, half-life 32",
+            "mean of 1 where bid or ask moved, else 0",
+            "32 quotes",
+            "quotes that stand still, or flicker",
+        ),
+    ],
+};
 
 /// Added to a spread over its level, so that the logarithm of a locked quote is finite.
 pub(super) const SPREAD_FLOOR: f64 = 0.1;

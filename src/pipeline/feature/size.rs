@@ -1,11 +1,75 @@
 //! Trade sizes against their own level.
 
-use super::Columns;
 use super::book::{against_level, level_of};
 use super::price::log_ratio;
 use super::scales::positive;
+use super::{Columns, Group, feature};
 use crate::pipeline::robust::{Cusum, Level, Mean, RunningMedian, Scale, weight_of_half_life};
 use crate::pipeline::tick::{Body, Tick};
+
+/// The columns that are written here.
+pub(super) const GROUP: Group = Group {
+    title: "Sizes of trades",
+    finds: "volume bursts and fat fingers",
+    features: &[
+        feature(
+            "trade_size",
+            "ln of size over its level",
+            "z = ln size − level of it, 0 at ticks without a trade's size",
+            "1 trade; level 500 trades",
+            "a fat finger",
+        ),
+        feature(
+            "trade_size_4",
+            "mean of trade_size, half-life 4 trades",
+            "mean of z",
+            "4 trades; level 500 trades",
+            "a burst of volume",
+        ),
+        feature(
+            "trade_size_16",
+            "mean of trade_size, half-life 16 trades",
+            "mean of z",
+            "16 trades; level 500 trades",
+            "a longer burst of volume",
+        ),
+        feature(
+            "trade_size_64",
+            "mean of trade_size, half-life 64 trades",
+            "mean of z",
+            "64 trades; level 500 trades",
+            "volume that stays high",
+        ),
+        feature(
+            "trade_size_sum",
+            "ln(1 + cumulative sum of trade_size above 1)",
+            "sum(z − 1, 100)",
+            "as long as it lasts; level 500 trades",
+            "trades a little too large for a long time",
+        ),
+        feature(
+            "trade_size_median",
+            "median of trade_size over 7 trades",
+            "median of z",
+            "7 trades; level 500 trades",
+            "large trades, not just one",
+        ),
+        feature(
+            "trade_size_peak",
+            "largest trade_size of late, half-life 16 trades",
+            "max(z, 2^(−1/16) · the same before)",
+            "16 trades; level 500 trades",
+            "a fat finger a few trades ago",
+        ),
+        feature(
+            "volume_ratio",
+            "ln of mean size over 10 trades to that over 500",
+            "ln(V₁₀ / V₅₀₀)",
+            "10 trades against 500",
+            "a burst of volume",
+        ),
+    ],
+};
 
 /// What trade sizes are measured against.
 #[derive(Clone, Debug)]

@@ -1,10 +1,123 @@
 //! Where the price stands against its recent past, and how lively it is against its slow habit.
 
-use super::Columns;
 use super::price::{Step, difference, log_ratio};
 use super::scales::{Scales, positive};
+use super::{Columns, Group, feature};
 use crate::pipeline::robust::{Cusum, LONG_PAST, Mean, Past, RECENT, RunningMedian, Scale};
 use crate::pipeline::tick::Tick;
+
+/// The columns that are written here.
+pub(super) const GROUP: Group = Group {
+    title: "Trends",
+    finds: "crashes, drifts, bursts of volatility, prices of another instrument",
+    features: &[
+        feature(
+            "displacement_9",
+            "σ from the median of 9 ticks",
+            "(r − median of the 9 ticks before) / σ",
+            "9 ticks; σ 200 moves",
+            "a price off for a few ticks",
+        ),
+        feature(
+            "displacement_65",
+            "σ from the median of 65 ticks",
+            "(r − median of the 65 ticks before) / σ",
+            "65 ticks; σ 200 moves",
+            "a crash that comes back, a price of another instrument",
+        ),
+        feature(
+            "bid_displacement_9",
+            "σ from the median bid of 9 ticks",
+            "(b − median of the 9 quotes before) / σ",
+            "9 quotes; σ 200 moves",
+            "a bid off for a few quotes",
+        ),
+        feature(
+            "ask_displacement_9",
+            "σ from the median ask of 9 ticks",
+            "(a − median of the 9 quotes before) / σ",
+            "9 quotes; σ 200 moves",
+            "an ask off for a few quotes",
+        ),
+        feature(
+            "trade_displacement_9",
+            "σ from the median of 9 trades",
+            "(p − median of the 9 trades before) / σₚ where Δp ≠ 0, else 0",
+            "9 trades; σ 200 moves",
+            "a print off the others",
+        ),
+        feature(
+            "trend_32",
+            "move over 32 ticks in σ of a random walk as long",
+            "(r − r of 32 ticks ago) / (σ √(32 · max(moving_share′, 0.02)))",
+            "32 ticks; σ 200 moves",
+            "a crash",
+        ),
+        feature(
+            "trend_128",
+            "move over 128 ticks in σ of a random walk as long",
+            "(r − r of 128 ticks ago) / (σ √(128 · max(moving_share′, 0.02)))",
+            "128 ticks; σ 200 moves",
+            "a crash or a drift",
+        ),
+        feature(
+            "trend_512",
+            "move over 512 ticks in σ of a random walk as long",
+            "(r − r of 512 ticks ago) / (σ √(512 · max(moving_share′, 0.02))); of 505 to 512 ticks ago",
+            "512 ticks; σ 200 moves",
+            "a slow drift",
+        ),
+        feature(
+            "volatility_ratio",
+            "ln of volatility over 10 moves to that over 200",
+            "ln(σ₁₀ / σ)",
+            "10 moves against 200",
+            "a burst of volatility",
+        ),
+        feature(
+            "volatility_ratio_slow",
+            "ln of volatility over 30 moves to that over 1,000",
+            "ln(σ₃₀ / σ₁₀₀₀)",
+            "30 moves against 1,000",
+            "a longer burst of volatility",
+        ),
+        feature(
+            "activity_4",
+            "mean |return| in σ over 1,000 moves, half-life 4",
+            "mean of u, u = min(|Δr| / σ₁₀₀₀, 8)",
+            "4 ticks; σ 1,000 moves",
+            "a burst of moves",
+        ),
+        feature(
+            "activity_16",
+            "mean |return| in σ over 1,000 moves, half-life 16",
+            "mean of u, u = min(|Δr| / σ₁₀₀₀, 8)",
+            "16 ticks; σ 1,000 moves",
+            "a longer burst of moves",
+        ),
+        feature(
+            "activity_64",
+            "mean |return| in σ over 1,000 moves, half-life 64",
+            "mean of u, u = min(|Δr| / σ₁₀₀₀, 8)",
+            "64 ticks; σ 1,000 moves",
+            "a lively spell",
+        ),
+        feature(
+            "activity_sum",
+            "ln(1 + cumulative sum of |return| in σ over 1,000 moves above 1)",
+            "sum(u − 1, 200)",
+            "as long as it lasts; σ 1,000 moves",
+            "moves a little too large for a long time",
+        ),
+        feature(
+            "moving_share",
+            "share of ticks that move the price, half-life 64",
+            "mean of 1 where Δr ≠ 0, else 0",
+            "64 ticks",
+            "a price that stands still, or never does",
+        ),
+    ],
+};
 
 /// Ticks of the shortest trend.
 const SHORT: usize = 32;

@@ -181,14 +181,14 @@ pub const INVERSES: [Inverse; 53] = [
         &["bid_displacement_9"],
         "bid",
         Price,
-        "median bid of 9 ticks · exp(x σ)",
+        "median bid of 9 quotes · exp(x σ)",
         |s, x| price(s, s.bid, s.bid_median_9, x, s.sigma),
     ),
     inverse(
         &["ask_displacement_9"],
         "ask",
         Price,
-        "median ask of 9 ticks · exp(x σ)",
+        "median ask of 9 quotes · exp(x σ)",
         |s, x| price(s, s.ask, s.ask_median_9, x, s.sigma),
     ),
     inverse(
