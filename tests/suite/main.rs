@@ -17,6 +17,7 @@ mod market;
 mod process;
 mod wait;
 
+mod allocations;
 mod cli;
 mod demo;
 mod features;

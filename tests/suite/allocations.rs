@@ -1,0 +1,140 @@
+//! No allocation per batch: once memory has grown to a batch's needs, scoring more batches asks for none.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use tapewatch::model::kernel::scorer::KernelScorer;
+use tapewatch::model::kernel::simd::Path;
+use tapewatch::model::spec::{ContextKind, JudgeSpec, ModelSpec};
+use tapewatch::model::weights::Weights;
+use tapewatch::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
+
+thread_local! {
+    /// How often this thread has asked for memory; other tests run beside.
+    static ASKED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[expect(
+    unsafe_code,
+    reason = "an allocator is unsafe by its trait; this one hands everything to the system's as it came"
+)]
+// SAFETY: every method passes its arguments unchanged to `System`, which keeps the trait's promises, and counting neither
+// allocates nor unwinds: the counter is a plain number that needs no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(memory, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+fn count() {
+    ASKED.set(ASKED.get() + 1);
+}
+
+/// Says how often `run` asks for memory.
+fn asked(run: impl FnOnce()) -> u64 {
+    let before = ASKED.get();
+    run();
+    ASKED.get() - before
+}
+
+/// Models with every part that a scorer has.
+fn specs(context: ContextKind) -> Vec<ModelSpec> {
+    let judged = ModelSpec {
+        context,
+        judge: Some(JudgeSpec {
+            hidden: [16, 8],
+            row_net: true,
+        }),
+        ..ModelSpec::autoencoder(7, 12, 1, 6, 2)
+    };
+    let foretelling = ModelSpec {
+        context,
+        horizon: 2,
+        conditioned: true,
+        bottleneck: 5,
+        ..ModelSpec::autoencoder(7, 12, 2, 6, 3)
+    };
+    let both_ways = ModelSpec {
+        bidirectional: true,
+        ..foretelling
+    };
+    match context {
+        ContextKind::Window => vec![judged, foretelling, both_ways],
+        ContextKind::Carried => vec![judged, foretelling],
+    }
+}
+
+/// Instruments and queued rows of batches: one row, less than a block, several blocks, long queues.
+const BATCHES: [(usize, usize); 5] = [(1, 1), (16, 1), (130, 1), (3, 64), (60, 5)];
+
+/// Gives one instrument's rows of a batch; windows hold no more than T rows.
+fn item<'a>(spec: &ModelSpec, numbers: &'a [f32], state: &'a mut [f32], queued: usize) -> Item<'a> {
+    let (context, queued) = match spec.context {
+        ContextKind::Window => {
+            let before = &numbers[..(spec.lookback - 1) * spec.input_size];
+            (Context::Window(before), queued.min(spec.lookback))
+        }
+        ContextKind::Carried => (Context::Carried(state), queued),
+    };
+    Item {
+        context,
+        rows: &numbers[..queued * spec.input_size],
+    }
+}
+
+/// Scores all batches once, which grows memory, then again; says how often the second round asked for memory.
+fn asked_in_steady_state(spec: &ModelSpec, path: Path) -> u64 {
+    let scorer = KernelScorer::on(&Weights::seeded(*spec, 3), path);
+    let (mut workspace, mut evidence) = (Workspace::default(), Evidence::default());
+    let numbers: Vec<f32> = (0..100 * spec.input_size)
+        .map(|i| (i % 17) as f32 / 8.0 - 1.0)
+        .collect();
+    let mut round = || {
+        BATCHES.iter().fold(0, |sum, (instruments, queued)| {
+            let mut states = vec![vec![0.0; scorer.state_len()]; *instruments];
+            let items = states.iter_mut().map(|state| item(spec, &numbers, state, *queued));
+            let mut items: Vec<Item<'_>> = items.collect();
+            let asked = asked(|| scorer.score(&mut items, &mut workspace, &mut evidence));
+            assert!(!evidence.reconstruction.is_empty());
+            sum + asked
+        })
+    };
+    assert!(round() > 0, "nothing is counted");
+    round()
+}
+
+#[test]
+fn scoring_asks_for_no_memory_once_it_has_grown() {
+    for context in [ContextKind::Window, ContextKind::Carried] {
+        for spec in specs(context) {
+            for path in Path::available() {
+                assert_eq!(asked_in_steady_state(&spec, path), 0, "{spec:?} on {path}");
+            }
+        }
+    }
+}
