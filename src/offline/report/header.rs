@@ -161,8 +161,8 @@ fn plain_cards(report: &Report, ticks: usize) -> Markup {
             "At the budget of {} per 10,000 ticks: an alert opens at a score of {}.",
             report.run.budget_per_10k, fixed(threshold, 2))))
         (card("Alerts per 10,000 ticks", &fixed(alerts as f64 / ticks as f64 * 1e4, 2),
-            "Neighbouring ticks share an alert, so on a normal feed this lies below the budget."))
+            "On a normal feed this is about the budget."))
         (card("Highest score", &fixed(scores.fold(f64::NAN, f64::max), 2),
-            "Of any tick: −log₁₀ of the probability that a normal tick looks this odd."))
+            "Of any tick: −log₁₀ of how rarely an alert opens as high on normal ticks."))
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn chart(tape: &Tape, events: Option<&[&EventFinding]>, levels: &Leve
             (lower.x_axis(8, "tick"))
             (clock(tape, &lower))
             (upper.title("price (mid of a quote, price of a trade), the feed's unit", 22.0 + lift))
-            (lower.title("score, −log₁₀ of the p-value; highest of neighbouring ticks", 22.0))
+            (lower.title("score; highest of neighbouring ticks", 22.0))
         }
     }
 }

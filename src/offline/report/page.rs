@@ -102,8 +102,8 @@ fn instruments(report: &Report, levels: &Levels) -> Markup {
             h2 { "Instruments" }
             (tables::instruments(report, drawings.len()))
             p {
-                "The score of a tick is −log₁₀ of the probability that a normal tick looks this odd: 3 is one in 1,000, "
-                "6 is one in a million. The axis of scores and the thresholds are the same for all instruments. Many ticks "
+                "The score of a tick is −log₁₀ of how rarely an alert opens as high on normal ticks: 3 is once in 1,000 ticks, "
+                "6 once in a million. The axis of scores and the thresholds are the same for all instruments. Many ticks "
                 "share a point, which shows their lowest and highest price and their highest score."
                 @if judged { " Hover over a mark to read what is behind it." } @else { " Hover over an alert to read it." }
             }
