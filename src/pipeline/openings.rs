@@ -107,7 +107,7 @@ mod tests {
 
     /// Scores of which each comes `times` in a row, at the rate that it names.
     fn clustered(times: usize) -> Vec<Vec<f32>> {
-        let mut scores = vec![0.0; 400_000];
+        let mut scores = vec![0.0_f32; 400_000];
         for decades in 1..=4_u32 {
             let apart = 10_usize.pow(decades) * times;
             for start in (apart / 2 + 7 * decades as usize..scores.len() - times).step_by(apart) {

@@ -78,6 +78,7 @@ impl Floor {
                 share: 1.0,
                 observed: 9.0,
                 expected: None,
+                feed: None,
             }],
         };
         let (name, part, episode) = &mut self.instruments[slot];
