@@ -19,6 +19,8 @@ pub struct Batch {
     /// What each row's features were measured against.
     scales: Vec<Scales>,
     queues: Queues,
+    /// Empty between two scorings: memory for what a scorer is handed.
+    items: Vec<Item<'static>>,
     workspace: Workspace,
     /// Evidence of all rows; [`Batch::evidence_index`] says where that of a row is.
     pub evidence: Evidence,
@@ -37,6 +39,10 @@ struct Queues {
     of_row: Vec<usize>,
     /// Where each row's evidence is.
     places: Vec<usize>,
+    /// How many rows each queue has.
+    lengths: Vec<usize>,
+    /// Rows in the queues before each.
+    starts: Vec<usize>,
     /// `(rows, F)` by queue.
     inputs: Vec<f32>,
 }
@@ -57,24 +63,26 @@ impl Queues {
         self.of_row.push(self.of_slot[slot]);
     }
 
-    /// Orders the rows by queue, each queue in the order of its rows; gives the queues' lengths.
-    fn arrange(&mut self, rows: &[(FeatureRow, InputRow)]) -> Vec<usize> {
-        let mut lengths = vec![0; self.slots.len()];
+    /// Orders the rows by queue, each queue in the order of its rows.
+    fn arrange(&mut self, rows: &[(FeatureRow, InputRow)]) {
+        self.lengths.clear();
+        self.lengths.resize(self.slots.len(), 0);
         self.places.clear();
         for queue in &self.of_row {
-            self.places.push(lengths[*queue]);
-            lengths[*queue] += 1;
+            self.places.push(self.lengths[*queue]);
+            self.lengths[*queue] += 1;
         }
-        let mut starts = vec![0; lengths.len()];
-        for queue in 1..lengths.len() {
-            starts[queue] = starts[queue - 1] + lengths[queue - 1];
+        let mut start = 0;
+        self.starts.clear();
+        for length in &self.lengths {
+            self.starts.push(start);
+            start += length;
         }
         self.inputs.resize(rows.len() * FEATURES, 0.0);
         for ((place, queue), (_, input)) in self.places.iter_mut().zip(&self.of_row).zip(rows) {
-            *place += starts[*queue];
+            *place += self.starts[*queue];
             self.inputs[*place * FEATURES..][..FEATURES].copy_from_slice(input);
         }
-        lengths
     }
 
     fn clear(&mut self) {
@@ -137,37 +145,35 @@ impl Batch {
         if self.queues.slots.is_empty() {
             return self.score_windows(scorer);
         }
-        let lengths = self.queues.arrange(&self.rows);
+        self.queues.arrange(&self.rows);
         let mut inputs = self.queues.inputs.as_slice();
         let states = self.queues.states.chunks_exact_mut(scorer.state_len().max(1));
-        let mut items: Vec<Item<'_>> = states
-            .zip(lengths)
-            .map(|(state, length)| {
-                let (rows, rest) = inputs.split_at(length * FEATURES);
-                inputs = rest;
-                Item {
-                    context: Context::Carried(state),
-                    rows,
-                }
-            })
-            .collect();
+        let mut items = emptied(std::mem::take(&mut self.items));
+        items.extend(states.zip(&self.queues.lengths).map(|(state, length)| {
+            let (rows, rest) = inputs.split_at(length * FEATURES);
+            inputs = rest;
+            Item {
+                context: Context::Carried(state),
+                rows,
+            }
+        }));
         scorer.score(&mut items, &mut self.workspace, &mut self.evidence);
+        self.items = emptied(items);
     }
 
     fn score_windows(&mut self, scorer: &dyn Scorer) {
         let context_len = (scorer.lookback() - 1) * FEATURES;
-        let mut items: Vec<Item<'_>> = self
-            .windows
-            .chunks_exact(scorer.lookback() * FEATURES)
-            .map(|window| {
-                let (context, rows) = window.split_at(context_len);
-                Item {
-                    context: Context::Window(context),
-                    rows,
-                }
-            })
-            .collect();
+        let windows = self.windows.chunks_exact(scorer.lookback() * FEATURES);
+        let mut items = emptied(std::mem::take(&mut self.items));
+        items.extend(windows.map(|window| {
+            let (context, rows) = window.split_at(context_len);
+            Item {
+                context: Context::Window(context),
+                rows,
+            }
+        }));
         scorer.score(&mut items, &mut self.workspace, &mut self.evidence);
+        self.items = emptied(items);
     }
 
     /// Forgets all rows and keeps the memory.
@@ -178,4 +184,15 @@ impl Batch {
         self.queues.clear();
         self.evidence.clear();
     }
+}
+
+/// Gives an emptied list's memory to one whose items borrow from elsewhere: what is collected from a list's own items takes
+/// the list's memory.
+fn emptied<'a>(mut items: Vec<Item<'_>>) -> Vec<Item<'a>> {
+    let nothing = |_: Item<'_>| Item {
+        context: Context::Window(&[]),
+        rows: &[],
+    };
+    items.clear();
+    items.into_iter().map(nothing).collect()
 }

@@ -7,7 +7,10 @@ use tapewatch::model::kernel::scorer::KernelScorer;
 use tapewatch::model::kernel::simd::Path;
 use tapewatch::model::spec::{ContextKind, JudgeSpec, ModelSpec};
 use tapewatch::model::weights::Weights;
+use tapewatch::pipeline::batch::Batch;
+use tapewatch::pipeline::feature::{FEATURES, FeatureState};
 use tapewatch::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
+use tapewatch::pipeline::window::Window;
 
 thread_local! {
     /// How often this thread has asked for memory; other tests run beside.
@@ -136,5 +139,34 @@ fn scoring_asks_for_no_memory_once_it_has_grown() {
                 assert_eq!(asked_in_steady_state(&spec, path), 0, "{spec:?} on {path}");
             }
         }
+    }
+}
+
+#[test]
+fn gathering_and_scoring_a_batch_asks_for_no_memory_once_it_has_grown() {
+    for context in [ContextKind::Window, ContextKind::Carried] {
+        let spec = ModelSpec {
+            context,
+            ..ModelSpec::autoencoder(FEATURES, 8, 1, 4, 2)
+        };
+        let scorer = KernelScorer::new(&Weights::seeded(spec, 3));
+        let mut window = Window::new(spec.lookback);
+        (0..4).for_each(|_| window.push([0.5; FEATURES], [0.5; FEATURES]));
+        let (state, features) = (vec![0.0; scorer.state_len()], FeatureState::default());
+        let mut batch = Batch::default();
+        let mut round = |rows: usize| {
+            asked(|| {
+                for row in 0..rows {
+                    match context {
+                        ContextKind::Window => batch.add_window(&window, features.scales(), spec.lookback),
+                        ContextKind::Carried => batch.add_carried(row % 7, &state, &window, features.scales()),
+                    };
+                }
+                batch.score(&scorer);
+                batch.clear();
+            })
+        };
+        assert!(round(100) > 0, "nothing is counted");
+        assert_eq!([100, 1, 60, 99].map(&mut round), [0; 4], "{context:?}");
     }
 }
