@@ -30,12 +30,12 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// A file is no artifact.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     NoArtifact {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: ArtifactError,
+        cause: ArtifactError,
     },
 }
 
@@ -128,9 +128,9 @@ pub fn load(path: &Path) -> Result<Artifact, StoreError> {
         path: path.into(),
         source,
     })?;
-    Artifact::from_bytes(&bytes).map_err(|source| StoreError::NoArtifact {
+    Artifact::from_bytes(&bytes).map_err(|cause| StoreError::NoArtifact {
         path: path.into(),
-        source,
+        cause,
     })
 }
 
@@ -143,9 +143,9 @@ pub fn save(artifact: &Artifact, path: &Path) -> Result<(), StoreError> {
         path: path.into(),
         source,
     };
-    let bytes = artifact.to_bytes().map_err(|source| StoreError::NoArtifact {
+    let bytes = artifact.to_bytes().map_err(|cause| StoreError::NoArtifact {
         path: path.into(),
-        source,
+        cause,
     })?;
     let aside = path.with_extension("partial");
     std::fs::write(&aside, bytes).map_err(unwritable)?;

@@ -282,7 +282,7 @@ mod tests {
         take(&mut drift, 200_000, 2.0);
         assert!((drift.level() - 2.0).abs() < 0.02, "{drift:?}");
         take(&mut drift, 2_000_000, 90.0);
-        assert_eq!(drift.level(), Drift::MAX);
+        assert!((drift.level() - Drift::MAX).abs() < 0.01, "{drift:?}");
     }
 
     #[test]

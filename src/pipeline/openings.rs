@@ -26,14 +26,14 @@ const RISE_MIN: f32 = 0.05;
 #[serde(deny_unknown_fields)]
 pub struct Openings {
     /// What the heights mean (decades, rising).
-    knots: [f32; KNOTS],
+    decades: [f32; KNOTS],
 }
 
 impl Default for Openings {
     /// Every tick an alert of its own.
     fn default() -> Self {
         Openings {
-            knots: std::array::from_fn(height),
+            decades: std::array::from_fn(height),
         }
     }
 }
@@ -48,36 +48,36 @@ impl Openings {
     /// first halves and counted on later ones), and an alert too few is better than one too many.
     pub fn fit(scores: &[Vec<f32>]) -> Self {
         let ticks: usize = scores.iter().map(Vec::len).sum();
-        let mut knots = Self::default().knots;
+        let mut decades = Self::default().decades;
         for knot in 0..KNOTS {
             let runs: u32 = scores.iter().map(|scores| runs(scores, height(knot))).sum();
             if runs >= RUNS_MIN {
-                knots[knot] = libm::log10(ticks as f64 / f64::from(runs)) as f32;
+                decades[knot] = libm::log10(ticks as f64 / f64::from(runs)) as f32;
             }
             if knot > 0 {
-                knots[knot] = knots[knot].max(knots[knot - 1] + RISE_MIN);
+                decades[knot] = decades[knot].max(decades[knot - 1] + RISE_MIN);
             }
         }
-        Openings { knots }
+        Openings { decades }
     }
 
     /// Tells whether it is such as fitting makes.
     pub fn is_valid(&self) -> bool {
-        let rises = self.knots.windows(2).all(|pair| pair[0] < pair[1]);
-        rises && self.knots[0] > 0.0 && self.knots[KNOTS - 1].is_finite()
+        let rises = self.decades.windows(2).all(|pair| pair[0] < pair[1]);
+        rises && self.decades[0] > 0.0 && self.decades[KNOTS - 1].is_finite()
     }
 
     /// Gives −log₁₀ of how rarely an alert opens as high as a tick whose −log₁₀ p-value is `score` (0–12).
     pub fn apply(&self, score: f32) -> f32 {
         let place = (score - FIRST) / STEP;
         let mapped = if place <= 0.0 {
-            score / FIRST * self.knots[0]
+            score / FIRST * self.decades[0]
         } else if place >= (KNOTS - 1) as f32 {
-            score - height(KNOTS - 1) + self.knots[KNOTS - 1]
+            score - height(KNOTS - 1) + self.decades[KNOTS - 1]
         } else {
             let below = place as usize;
             let share = place - below as f32;
-            self.knots[below] + share * (self.knots[below + 1] - self.knots[below])
+            self.decades[below] + share * (self.decades[below + 1] - self.decades[below])
         };
         mapped.clamp(0.0, SURPRISE_MAX)
     }

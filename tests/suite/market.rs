@@ -11,7 +11,7 @@ use tapewatch::model::kernel::scorer::KernelScorer;
 use tapewatch::model::weights::Weights;
 use tapewatch::offline::market::{MarketConfig, generate};
 use tapewatch::offline::replay::to_json;
-use tapewatch::pipeline::calibration::{Arms, Calibrations};
+use tapewatch::pipeline::calibration::Calibrations;
 use tapewatch::pipeline::detector::{Detector, Effect, Effects, Input, Outcome, Record, Verdict};
 use tapewatch::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use tapewatch::pipeline::scaler::InputTransform;
@@ -152,7 +152,7 @@ pub fn seeded(config: &Config, market: &[InstrumentTicks], seed: u64) -> Artifac
         &chunks,
         &transforms,
         pooled_transform(&chunks),
-        Arms::ALL,
+        config.training.arms,
         held_back,
     );
     let names = chunks.iter().map(|chunk| chunk.instrument.to_string());
