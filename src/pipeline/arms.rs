@@ -90,23 +90,22 @@ pub struct RowErrors {
 }
 
 impl RowErrors {
-    /// Compares a row with its reconstruction, which `running` takes in.
-    pub fn new(input: &InputRow, rebuilt: &InputRow, running: &mut RunningErrors) -> Self {
+    /// Compares a row with its reconstruction, which `running` takes in, and with its forecast.
+    pub fn new(
+        input: &InputRow,
+        rebuilt: &InputRow,
+        forecast: Option<&InputRow>,
+        judge: Option<f32>,
+        running: &mut RunningErrors,
+    ) -> Self {
         let reconstruction = distance(input, rebuilt);
         RowErrors {
             input: *input,
             window: *running.take(&reconstruction),
             reconstruction,
-            forecast: None,
-            judge: None,
+            forecast: forecast.map(|forecast| distance(input, forecast)),
+            judge,
         }
-    }
-
-    /// Adds what predictor and judge say, as far as there are any.
-    pub fn with(mut self, forecast: Option<&InputRow>, judge: Option<f32>) -> Self {
-        self.forecast = forecast.map(|forecast| distance(&self.input, forecast));
-        self.judge = judge;
-        self
     }
 }
 
@@ -203,23 +202,37 @@ pub struct Statistics {
 pub struct Top([(usize, f32); TOP]);
 
 impl Top {
+    /// Below any surprise, so that the first features take the places.
+    const NOTHING: Top = Top([(0, -1.0); TOP]);
+
     /// Finds the most surprising features of a row of surprises.
     pub fn of(surprises: impl Iterator<Item = f32>) -> Self {
-        // Below any surprise, so that the first features take the places.
-        let mut top = [(0, -1.0); TOP];
+        let mut top = Self::NOTHING;
         for (feature, surprise) in surprises.enumerate() {
-            if surprise > top[TOP - 1].1 {
-                let place = top.partition_point(|(_, known)| *known >= surprise);
-                top.copy_within(place..TOP - 1, place + 1);
-                top[place] = (feature, surprise);
-            }
+            top.put(feature, surprise);
         }
-        Top(top)
+        top
     }
 
-    /// Finds the features whose errors are most surprising by tails of their own.
+    /// Finds the features whose errors are most surprising by tails of their own. Most cannot be among them, which takes one
+    /// comparison to see.
     pub fn of_errors(tails: &[Tail], errors: &InputRow) -> Self {
-        Top::of(tails.iter().zip(errors).map(|(tail, error)| tail.surprise(*error)))
+        let mut top = Self::NOTHING;
+        for (feature, (tail, error)) in tails.iter().zip(errors).enumerate() {
+            if !tail.is_surely_at_most(*error, top.0[TOP - 1].1) {
+                top.put(feature, tail.surprise(*error));
+            }
+        }
+        top
+    }
+
+    fn put(&mut self, feature: usize, surprise: f32) {
+        let Top(top) = self;
+        if surprise > top[TOP - 1].1 {
+            let place = top.partition_point(|(_, known)| *known >= surprise);
+            top.copy_within(place..TOP - 1, place + 1);
+            top[place] = (feature, surprise);
+        }
     }
 
     /// Gives the arm's statistic.

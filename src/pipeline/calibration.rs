@@ -261,8 +261,9 @@ impl Calibration {
             }),
             forecast: row
                 .forecast
+                .as_ref()
                 .filter(|_| !self.forecast.is_empty())
-                .map(|errors| Top::of_errors(&self.forecast, &errors)),
+                .map(|errors| Top::of_errors(&self.forecast, errors)),
             pointwise: newest(self.arms.pointwise, &|| {
                 Top::of(row.input.iter().map(|input| surprise_of(*input)))
             }),
@@ -279,7 +280,7 @@ mod tests {
 
     fn row(input: InputRow, errors: InputRow) -> RowErrors {
         let rebuilt = std::array::from_fn(|feature| input[feature] - errors[feature]);
-        RowErrors::new(&input, &rebuilt, &mut RunningErrors::default()).with(Some(&rebuilt), None)
+        RowErrors::new(&input, &rebuilt, Some(&rebuilt), None, &mut RunningErrors::default())
     }
 
     fn rows(n: usize) -> Vec<RowErrors> {

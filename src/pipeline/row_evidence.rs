@@ -32,7 +32,7 @@ impl<'a> RowEvidence<'a> {
         let forecast = batch.evidence.forecast_of(place);
         let judge = batch.evidence.judge.get(place).copied();
         let (raw, input, scales) = batch.row(index)?;
-        let errors = RowErrors::new(input, rebuilt, running).with(forecast, judge);
+        let errors = RowErrors::new(input, rebuilt, forecast, judge, running);
         let surprise = calibration.surprise(&errors, drift);
         Some(RowEvidence {
             calibration,

@@ -107,6 +107,13 @@ impl Tail {
         }
     }
 
+    /// Tells cheaply of most values whose surprise is no more than this that it is not; of the others it says nothing.
+    pub fn is_surely_at_most(&self, value: f32, surprise: f32) -> bool {
+        // A little less than the knot, so that rounding never makes it the next one.
+        let knot = surprise / KNOT_STEP - 1e-3;
+        knot >= 0.0 && value <= self.knots[(knot as usize).min(KNOTS - 1)]
+    }
+
     fn body_surprise(&self, value: f32) -> f32 {
         // Counted without branches: ten comparisons are cheaper than one mispredicted.
         let above = self.knots.iter().map(|knot| usize::from(*knot < value)).sum::<usize>();
@@ -217,6 +224,22 @@ mod tests {
             last = surprise;
         }
         assert_eq!(tail.surprise(f32::MAX), tail.surprise(f32::MAX).min(SURPRISE_MAX));
+    }
+
+    #[test]
+    fn what_is_surely_at_most_so_surprising_is_so() {
+        let tail = Tail::fit(&mut pareto(500, 0.5), TailBounds::FEATURE);
+        let mut sure = 0;
+        for i in 0..200 {
+            for limit in (0..60).map(|tenth| tenth as f32 * 0.1) {
+                let value = -1.0 + 0.05 * i as f32;
+                if tail.is_surely_at_most(value, limit) {
+                    sure += 1;
+                    assert!(tail.surprise(value) <= limit, "{value}: {limit}");
+                }
+            }
+        }
+        assert!(sure > 1000, "{sure}");
     }
 
     #[test]

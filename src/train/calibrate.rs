@@ -28,9 +28,10 @@ pub struct Scored {
 impl Scored {
     fn take(&mut self, seen: &InputRow, evidence: &Evidence, index: usize) {
         if let Some(rebuilt) = evidence.reconstruction_of(index) {
-            let errors = RowErrors::new(seen, rebuilt, &mut self.running);
+            let forecast = evidence.forecast_of(index);
             let judge = evidence.judge.get(index).copied();
-            self.rows.push(errors.with(evidence.forecast_of(index), judge));
+            let errors = RowErrors::new(seen, rebuilt, forecast, judge, &mut self.running);
+            self.rows.push(errors);
             self.expected.push(*rebuilt);
         }
     }
