@@ -1,5 +1,6 @@
 //! One training, from recent ticks to a calibrated model.
 
+use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -320,13 +321,16 @@ fn transforms(chunks: &[Chunk]) -> Vec<InputTransform> {
 
 /// Gives the ticks of each chunk that are not held back.
 fn learnt<'a>(ticks: &'a [InstrumentTicks], chunks: &[Chunk], splits: &[Split]) -> Vec<&'a [Tick]> {
+    let by_name: HashMap<&str, &'a [Tick]> = ticks.iter().map(|own| (&*own.instrument, &*own.ticks)).collect();
     let learnt = |(chunk, split): (&Chunk, &Split)| {
-        let all = ticks.iter().find(|ticks| *ticks.instrument == *chunk.instrument);
-        let all = all.map_or(&[][..], |ticks| &ticks.ticks);
+        let all = by_name.get(&*chunk.instrument).copied().unwrap_or_default();
         &all[all.len() - chunk.rows.len()..][..split.held_back.start]
     };
     chunks.iter().zip(splits).map(learnt).collect()
 }
+
+/// Most instruments whose moves foreign rows of one instrument carry: enough to differ, however many there are.
+const FOREIGN_MAX: usize = 16;
 
 /// Looks at all ticks that are not held back in every view, each an instrument of its own to the judge.
 fn sources<'a>(learnt: &[&'a [Tick]], transforms: &[InputTransform]) -> Vec<Source<'a>> {
@@ -345,6 +349,7 @@ fn sources<'a>(learnt: &[&'a [Tick]], transforms: &[InputTransform]) -> Vec<Sour
                 }
             };
             let others = learnt.iter().enumerate().filter(|(other, _)| *other != index);
+            let others = others.step_by((learnt.len() - 1).div_ceil(FOREIGN_MAX).max(1));
             sources.push(Source {
                 ticks,
                 foreign: others.map(|(_, ticks)| *ticks).collect(),
