@@ -53,7 +53,9 @@
 //! [`robust`](pipeline::robust), and [`inverse`](pipeline::feature::inverse) turns numbers back for an alert,
 //! [`scaler`](pipeline::scaler) turns rows into model inputs,
 //! [`window`](pipeline::window) keeps both, [`batch`](pipeline::batch) gathers what is due,
-//! [`calibration`](pipeline::calibration) turns the model's errors into probabilities by [`tail`](pipeline::tail)s,
+//! [`arms`](pipeline::arms) make statistics of rows and the model's errors,
+//! [`calibration`](pipeline::calibration) turns these into probabilities by [`tail`](pipeline::tail)s, and
+//! [`openings`](pipeline::openings) those into how often an alert opens,
 //! [`budget`](pipeline::budget) says which of them is too small, by how fast ticks come,
 //! [`alert`](pipeline::alert) gives alerts their life, [`shock`](pipeline::shock) makes one of many, and
 //! [`detector`](pipeline::detector) owns it all.
