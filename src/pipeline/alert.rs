@@ -20,7 +20,7 @@ use super::time::{ArrivalTime, EventTime};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlertConfig {
-    /// The false-alarm budget: ticks in 10,000 that may be called anomalous on a normal feed (> 0, at most 1,000).
+    /// The false-alarm budget: alerts that may open in 10,000 ticks of a normal feed (> 0, at most 1,000).
     pub false_alarms_per_10k_ticks: f64,
     /// The same per instrument and day of market time: takes the place of the former once the instrument's rate of ticks is
     /// known (false alarms, ≥ 0; 0: not set).
