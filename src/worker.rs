@@ -468,22 +468,26 @@ fn send_alert(context: &WorkerContext, sink: &Mutex<Sink>, alert: &Alert) -> Res
 
 fn count_verdicts(metrics: &Metrics, effects: &Effects) {
     let mut counts = [0_u64; Outcome::ALL.len()];
+    let (mut folded, mut above, mut allowed) = (0, 0, 0.0);
     for verdict in &effects.verdicts {
         counts[verdict.outcome as usize] += 1;
-        metrics.alerts_grouped.inc_by(u64::from(verdict.is_folded));
+        folded += u64::from(verdict.is_folded);
         if let Some(guard) = verdict.guard {
             metrics.guard_findings.with_label_values(&[guard.name()]).inc();
         }
         if verdict.outcome == Outcome::Scored {
             metrics.anomaly_score.observe(f64::from(verdict.score));
-            metrics.ticks_above_threshold.inc_by(u64::from(verdict.is_above));
-            metrics.false_alarms_allowed.inc_by(verdict.share);
+            above += u64::from(verdict.is_above);
+            allowed += verdict.share;
         }
     }
     for (outcome, count) in Outcome::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
         metrics.records.with_label_values(&[outcome.name()]).inc_by(count);
     }
     metrics.windows_scored.inc_by(counts[Outcome::Scored as usize]);
+    metrics.alerts_grouped.inc_by(folded);
+    metrics.ticks_above_threshold.inc_by(above);
+    metrics.false_alarms_allowed.inc_by(allowed);
 }
 
 /// Notes an error that came in place of a record: librdkafka goes on by itself after most.

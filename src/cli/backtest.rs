@@ -115,7 +115,7 @@ fn print(judgement: &Judgement, json: bool) -> anyhow::Result<()> {
     if json {
         say(&serde_json::to_string(figures)?)?;
     } else {
-        say(&evaluation::table(figures).to_string())?;
+        say(&evaluation::table(figures))?;
         say(&format!(
             "alerts at the configured budget: recall {:.2}, {:.2} false alarms per 10,000 ticks",
             alerts.recall, alerts.false_alarms_per_10k

@@ -182,7 +182,15 @@ mod tests {
         let spec = ModelSpec::autoencoder(FEATURES, 8, 1, 4, 4);
         let rows: Vec<_> = (0..300).map(|i| [(i % 17) as f32 / 17.0; FEATURES]).collect();
         let mut running = RunningErrors::default();
-        let errors = |row| RowErrors::new(row, &[0.0; FEATURES], Some(&[0.5; FEATURES]), Some(1.0), &mut running);
+        let errors = |row| {
+            RowErrors::new(
+                row,
+                &[0.0; FEATURES],
+                Some(&[0.5; FEATURES]),
+                Some(1.0),
+                Some(&mut running),
+            )
+        };
         let errors: Vec<_> = rows.iter().map(errors).collect();
         let pooled = Arc::new(Calibration::fit(InputTransform::fit(&rows), &errors, Arms::ALL));
         Artifact {

@@ -81,8 +81,8 @@ pub struct RowErrors {
     pub input: InputRow,
     /// Absolute difference from its reconstruction.
     pub reconstruction: InputRow,
-    /// The mean of that over the rows of late.
-    pub window: InputRow,
+    /// The mean of that over the rows of late, where it is kept.
+    pub window: Option<InputRow>,
     /// Absolute difference from its forecast, where there is a predictor.
     pub forecast: Option<InputRow>,
     /// The judge's log-odds, where there is a judge.
@@ -90,18 +90,18 @@ pub struct RowErrors {
 }
 
 impl RowErrors {
-    /// Compares a row with its reconstruction, which `running` takes in, and with its forecast.
+    /// Compares a row with its reconstruction, which `running` takes in where means are kept, and with its forecast.
     pub fn new(
         input: &InputRow,
         rebuilt: &InputRow,
         forecast: Option<&InputRow>,
         judge: Option<f32>,
-        running: &mut RunningErrors,
+        running: Option<&mut RunningErrors>,
     ) -> Self {
         let reconstruction = distance(input, rebuilt);
         RowErrors {
             input: *input,
-            window: *running.take(&reconstruction),
+            window: running.map(|running| *running.take(&reconstruction)),
             reconstruction,
             forecast: forecast.map(|forecast| distance(input, forecast)),
             judge,

@@ -178,12 +178,12 @@ impl Calibration {
         let has_forecast = rows.iter().any(|row| row.forecast.is_some());
         Calibration {
             transform,
-            // An alert says what the decoder expected, whether or not its error counts.
+            // Always there: where no untaught arm is on, these name an alert's features all the same.
             reconstruction: tails_if(true, &|row, feature| Some(row.reconstruction[feature])),
             forecast: tails_if(arms.forecast && has_forecast, &|row, feature| {
                 row.forecast.map(|errors| errors[feature])
             }),
-            window: tails_if(arms.window, &|row, feature| Some(row.window[feature])),
+            window: tails_if(arms.window, &|row, feature| row.window.map(|errors| errors[feature])),
             arms,
             fused: ArmScale::fit(&mut [], TailBounds::FUSED),
             sustained: None,
@@ -267,7 +267,11 @@ impl Calibration {
             pointwise: newest(self.arms.pointwise, &|| {
                 Top::of(row.input.iter().map(|input| surprise_of(*input)))
             }),
-            window: (!self.window.is_empty()).then(|| Top::of_errors(&self.window, &row.window)),
+            window: row
+                .window
+                .as_ref()
+                .filter(|_| !self.window.is_empty())
+                .map(|errors| Top::of_errors(&self.window, errors)),
         }
     }
 }
@@ -280,7 +284,13 @@ mod tests {
 
     fn row(input: InputRow, errors: InputRow) -> RowErrors {
         let rebuilt = std::array::from_fn(|feature| input[feature] - errors[feature]);
-        RowErrors::new(&input, &rebuilt, Some(&rebuilt), None, &mut RunningErrors::default())
+        RowErrors::new(
+            &input,
+            &rebuilt,
+            Some(&rebuilt),
+            None,
+            Some(&mut RunningErrors::default()),
+        )
     }
 
     fn rows(n: usize) -> Vec<RowErrors> {
@@ -328,7 +338,10 @@ mod tests {
         let cases = [
             (
                 Arms { window: true, ..silent },
-                RowErrors { window: loud, ..plain },
+                RowErrors {
+                    window: Some(loud),
+                    ..plain
+                },
                 Arm::Reconstruction,
             ),
             (

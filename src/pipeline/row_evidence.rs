@@ -18,7 +18,7 @@ pub(super) struct RowEvidence<'a> {
 }
 
 impl<'a> RowEvidence<'a> {
-    /// Compares a scored row with what the model made of it; `running` takes the errors in. `None` when the model does not
+    /// Compares a scored row with what the model made of it; `running` takes the errors in where the window speaks. `None` when the model does not
     /// reconstruct.
     pub fn new(
         calibration: &'a Calibration,
@@ -32,7 +32,13 @@ impl<'a> RowEvidence<'a> {
         let forecast = batch.evidence.forecast_of(place);
         let judge = batch.evidence.judge.get(place).copied();
         let (raw, input, scales) = batch.row(index)?;
-        let errors = RowErrors::new(input, rebuilt, forecast, judge, running);
+        let errors = RowErrors::new(
+            input,
+            rebuilt,
+            forecast,
+            judge,
+            calibration.arms.window.then_some(running),
+        );
         let surprise = calibration.surprise(&errors, drift);
         Some(RowEvidence {
             calibration,

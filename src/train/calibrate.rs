@@ -30,7 +30,7 @@ impl Scored {
         if let Some(rebuilt) = evidence.reconstruction_of(index) {
             let forecast = evidence.forecast_of(index);
             let judge = evidence.judge.get(index).copied();
-            let errors = RowErrors::new(seen, rebuilt, forecast, judge, &mut self.running);
+            let errors = RowErrors::new(seen, rebuilt, forecast, judge, Some(&mut self.running));
             self.rows.push(errors);
             self.expected.push(*rebuilt);
         }
@@ -127,26 +127,22 @@ pub fn calibrate(
 
 /// Gives every arm its scale on every instrument.
 fn scale(own: &mut [Calibration], pooled: &mut Calibration, statistics: &[Vec<Statistics>]) {
-    let columns = |of: fn(&Statistics) -> Option<f32>| -> Vec<Vec<f32>> {
+    type Of = fn(&Statistics) -> Option<f32>;
+    let mut give = |of: Of, bounds: TailBounds, put: fn(&mut Calibration, ArmScale)| {
         let column = |own: &Vec<Statistics>| own.iter().filter_map(of).collect();
-        statistics.iter().map(column).collect()
+        let mut columns: Vec<Vec<f32>> = statistics.iter().map(column).collect();
+        if let Some((scales, of_unknown)) = arm_scales(&mut columns, bounds) {
+            own.iter_mut().zip(scales).for_each(|(own, scale)| put(own, scale));
+            put(pooled, of_unknown);
+        }
     };
-    if let Some((scales, of_unknown)) = arm_scales(&mut columns(|row| Some(row.newest)), TailBounds::FUSED) {
-        own.iter_mut().zip(scales).for_each(|(own, scale)| own.fused = scale);
-        pooled.fused = of_unknown;
-    }
-    if let Some((scales, of_unknown)) = arm_scales(&mut columns(|row| row.window), TailBounds::FUSED) {
-        let scales = scales.into_iter().map(Some);
-        own.iter_mut()
-            .zip(scales)
-            .for_each(|(own, scale)| own.sustained = scale);
-        pooled.sustained = Some(of_unknown);
-    }
-    if let Some((scales, of_unknown)) = arm_scales(&mut columns(|row| row.judge), TailBounds::JUDGE) {
-        let scales = scales.into_iter().map(Some);
-        own.iter_mut().zip(scales).for_each(|(own, scale)| own.judge = scale);
-        pooled.judge = Some(of_unknown);
-    }
+    give(|row| Some(row.newest), TailBounds::FUSED, |of, scale| of.fused = scale);
+    give(
+        |row| row.window,
+        TailBounds::FUSED,
+        |of, scale| of.sustained = Some(scale),
+    );
+    give(|row| row.judge, TailBounds::JUDGE, |of, scale| of.judge = Some(scale));
 }
 
 /// Gives the scale of every instrument, its own level and the tail of the group, and that of an instrument nobody knows, from

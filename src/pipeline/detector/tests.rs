@@ -34,7 +34,7 @@ fn model(version: u32) -> Model {
     let raw: Vec<_> = (0..2001_i16).map(|i| [f32::from(i - 1000) / 500.0; FEATURES]).collect();
     let transform = InputTransform::fit(&raw);
     let mut running = RunningErrors::default();
-    let errors = |raw| RowErrors::new(&transform.apply(raw), &[0.0; FEATURES], None, None, &mut running);
+    let errors = |raw| RowErrors::new(&transform.apply(raw), &[0.0; FEATURES], None, None, Some(&mut running));
     let rows: Vec<_> = raw.iter().map(errors).collect();
     let pooled = Arc::new(Calibration::fit(transform, &rows, Arms::ALL));
     let instruments = [("A".to_string(), Arc::clone(&pooled))].into();
