@@ -3,6 +3,8 @@
 //! Rows are taken in blocks of [`BLOCK_ROWS`], so memory is bounded by the block and stays in cache. Nothing is allocated
 //! once the workspace has grown to a block's needs.
 
+use std::ops::Range;
+
 use super::encoder::Encoder;
 use super::heads::{Bridge, Generator, Judge};
 use super::scratch::Scratch;
@@ -62,6 +64,70 @@ pub struct Kernel {
     decoder: Option<Generator>,
     predictor: Option<Generator>,
     judge: Option<Judge>,
+}
+
+/// The queues of a block of items: which take part in which step.
+struct Queues {
+    /// Rows of each item, and rows of the items before it.
+    lengths: [usize; BLOCK_ROWS],
+    starts: [usize; BLOCK_ROWS],
+    /// Longest queue first, so that the items of one step are the first so many.
+    order: [usize; BLOCK_ROWS],
+    items: usize,
+    /// Rows of all items.
+    total: usize,
+}
+
+impl Queues {
+    fn of(items: &[CarriedRows<'_>], features: usize) -> Self {
+        let mut queues = Queues {
+            lengths: [0; BLOCK_ROWS],
+            starts: [0; BLOCK_ROWS],
+            order: std::array::from_fn(|index| index),
+            items: items.len(),
+            total: 0,
+        };
+        for (index, item) in items.iter().enumerate() {
+            queues.lengths[index] = item.rows.len() / features;
+            queues.starts[index] = queues.total;
+            queues.total += queues.lengths[index];
+        }
+        let lengths = &queues.lengths;
+        queues.order[..items.len()].sort_unstable_by_key(|index| (usize::MAX - lengths[*index], *index));
+        queues
+    }
+
+    fn order(&self) -> &[usize] {
+        &self.order[..self.items]
+    }
+
+    fn longest(&self) -> usize {
+        self.order().first().map_or(0, |item| self.lengths[*item])
+    }
+
+    /// Gives the items that have a row at a step, in their order.
+    fn active(&self, step: usize) -> &[usize] {
+        let order = self.order();
+        &order[..order.partition_point(|item| self.lengths[*item] > step)]
+    }
+
+    /// Copies the rows of as many steps from `step` on as fit, step by step; gives these steps. `first`: the place of the
+    /// items' first row in the evidence.
+    fn gather(&self, items: &[CarriedRows<'_>], step: usize, first: usize, encoded: &mut Encoded<'_>) -> Range<usize> {
+        let features = encoded.rows.len() / BLOCK_ROWS;
+        let mut end = step;
+        encoded.n = 0;
+        while end < self.longest() && encoded.n + self.active(end).len() <= BLOCK_ROWS {
+            for item in self.active(end) {
+                let row = &items[*item].rows[end * features..][..features];
+                encoded.rows[encoded.n * features..][..features].copy_from_slice(row);
+                encoded.places[encoded.n] = first + self.starts[*item] + end;
+                encoded.n += 1;
+            }
+            end += 1;
+        }
+        step..end
+    }
 }
 
 /// What the heads look at: up to [`BLOCK_ROWS`] rows and the encoder's states around them.
@@ -210,59 +276,62 @@ impl Kernel {
         workspace: &mut Workspace,
         evidence: &mut Evidence,
     ) {
-        let (features, hidden, state_len) = (self.spec.input_size, self.spec.hidden_size, self.encoder.state_len());
-        let queued = |item: &CarriedRows<'_>| item.rows.len() / features;
-        // Longest queue first, so that the rows of one step are the first so many.
-        let mut order: [usize; BLOCK_ROWS] = std::array::from_fn(|index| index);
-        let order = &mut order[..items.len()];
-        order.sort_unstable_by_key(|index| (usize::MAX - queued(&items[*index]), *index));
-        let mut starts = [0; BLOCK_ROWS];
-        let total = items.iter().zip(&mut starts).fold(0, |total, (item, start)| {
-            *start = total;
-            total + queued(item)
-        });
-        let first = self.extend(evidence, total, rebuilt);
-
+        let queues = Queues::of(items, self.spec.input_size);
+        let first = self.extend(evidence, queues.total, rebuilt);
         let stack = self.encoder.forward();
-        let states_len = stack.states_len(items.len());
-        let (mut encoded, mut scratch) =
-            self.encoded(BLOCK_ROWS, states_len + self.heads_len(BLOCK_ROWS, rebuilt), workspace);
+        let (states_len, sums_len) = (stack.states_len(items.len()), stack.sums_len(BLOCK_ROWS));
+        let work_len = states_len + sums_len + self.heads_len(BLOCK_ROWS, rebuilt);
+        let (mut encoded, mut scratch) = self.encoded(BLOCK_ROWS, work_len, workspace);
         let mut states = States::zeros(stack, items.len(), scratch.take(states_len));
-        for (row, item) in order.iter().enumerate() {
-            states.import(row, hidden, items[*item].state);
+        for (row, item) in queues.order().iter().enumerate() {
+            states.import(row, self.spec.hidden_size, items[*item].state);
         }
-        let longest = order.first().map_or(0, |item| queued(&items[*item]));
-        for q in 0..longest {
-            let active = order.iter().take_while(|item| queued(&items[**item]) > q).count();
-            states.keep(active);
-            if encoded.n + active > BLOCK_ROWS {
-                self.run_heads(&encoded, rebuilt, scratch.fork(), evidence);
-                encoded.n = 0;
-            }
-            let from = encoded.n;
-            for (row, item) in order[..active].iter().enumerate() {
-                let place = (from + row) * features;
-                encoded.rows[place..place + features].copy_from_slice(&items[*item].rows[q * features..][..features]);
-                encoded.places[from + row] = first + starts[*item] + q;
-            }
+        let sums = scratch.take(sums_len);
+        let mut next = 0;
+        while next < queues.longest() {
+            let steps = queues.gather(items, next, first, &mut encoded);
+            self.carry(&queues, items, steps.clone(), &mut states, sums, &mut encoded);
+            self.run_heads(&encoded, rebuilt, scratch.fork(), evidence);
+            next = steps.end;
+        }
+    }
+
+    /// Moves states on by the gathered rows of some steps: their inputs are one product, and only what depends on the state
+    /// before is done step by step.
+    fn carry(
+        &self,
+        queues: &Queues,
+        items: &mut [CarriedRows<'_>],
+        steps: Range<usize>,
+        states: &mut States<'_>,
+        sums: &mut [f32],
+        encoded: &mut Encoded<'_>,
+    ) {
+        let (features, hidden, state_len) = (self.spec.input_size, self.spec.hidden_size, self.encoder.state_len());
+        let stack = self.encoder.forward();
+        let rows = Rows {
+            data: encoded.rows,
+            stride: features,
+        };
+        stack.project(encoded.n, rows, sums);
+        let mut from = 0;
+        for step in steps {
+            let active = queues.active(step);
+            states.keep(active.len());
             if self.predictor.is_some() {
-                states.export_all(active, hidden, &mut encoded.before[from * state_len..]);
+                states.export_all(active.len(), hidden, &mut encoded.before[from * state_len..]);
             }
-            let rows = Rows {
-                data: &encoded.rows[from * features..],
-                stride: features,
-            };
-            stack.run(&mut states, 1, StepInput::Rows(rows, 0), None);
-            states.export_all(active, hidden, &mut encoded.after[from * state_len..]);
-            for (row, item) in order[..active].iter().enumerate() {
-                if queued(&items[*item]) == q + 1 {
-                    let after = &encoded.after[(from + row) * state_len..][..state_len];
+            let input = StepInput::Projected(&sums[stack.sums_len(from)..]);
+            stack.run(states, 1, input, None);
+            let after = &mut encoded.after[from * state_len..];
+            states.export_all(active.len(), hidden, after);
+            for (item, after) in active.iter().zip(after.chunks_exact(state_len)) {
+                if queues.lengths[*item] == step + 1 {
                     items[*item].state.copy_from_slice(after);
                 }
             }
-            encoded.n += active;
+            from += active.len();
         }
-        self.run_heads(&encoded, rebuilt, scratch, evidence);
     }
 
     /// Lets every head look at the rows and writes what it says to their places.

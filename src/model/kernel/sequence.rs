@@ -6,7 +6,7 @@
 
 use super::packed::{Aligned, LayerWeights, PackedDense, PackedLayer};
 use super::simd::{Path, Scalars, Simd, Task, Vectors, accumulate};
-use super::step::{Dense, Rows, TWO_LOG2_E, Tile, affine, for_tiles, one_plus_pow2};
+use super::step::{Begun, Dense, Rows, TWO_LOG2_E, Tile, affine, for_tiles, one_plus_pow2};
 
 /// Rows whose steps are computed before the next rows begin.
 const BLOCK_ROWS: usize = 48;
@@ -356,7 +356,7 @@ impl KeepingStep<'_> {
     #[inline(always)]
     fn tile<S: Simd, const W: usize>(&mut self, simd: S, tile: Tile) {
         let padded = self.layer.padded;
-        let sums = affine::<S, W>(simd, self.layer, self.input, self.hidden, tile);
+        let sums = affine::<S, W>(simd, self.layer, Begun::Inputs(self.input), self.hidden, tile);
         for (w, gates) in sums.into_iter().enumerate() {
             let row = tile.first + w;
             let c = self.cell.load(simd, row, tile.block, padded);

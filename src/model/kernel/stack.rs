@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::packed::{LayerWeights, PackedDense, PackedLayer};
 use super::simd::{Path, Simd, Task};
-use super::step::{Dense, Rows, Step};
+use super::step::{Begun, Dense, Projection, Rows, Step};
 use crate::model::spec::LstmSpec;
 use crate::model::weights::Weights;
 
@@ -38,6 +38,23 @@ impl Stack {
         self.layers.len() * REGIONS * rows * self.padded()
     }
 
+    /// Gives the numbers that [`Stack::project`] writes for so many rows.
+    pub fn sums_len(&self, rows: usize) -> usize {
+        rows * PackedLayer::GATES * self.padded()
+    }
+
+    /// Adds bias and inputs of the bottom layer for rows of any steps, as one product, for [`StepInput::Projected`].
+    pub fn project(&self, rows: usize, input: Rows<'_>, sums: &mut [f32]) {
+        if let Some(layer) = self.layers.first() {
+            self.path.run(Projection {
+                layer,
+                rows,
+                input,
+                sums,
+            });
+        }
+    }
+
     /// Moves all layers of all rows on by `steps` steps; `output` is computed after each.
     pub fn run(&self, states: &mut States<'_>, steps: usize, input: StepInput<'_>, output: Option<Output<'_>>) {
         self.path.run(Steps {
@@ -57,6 +74,8 @@ pub enum StepInput<'a> {
     None,
     /// These rows at the first step, and at each further one those that lie so many numbers behind.
     Rows(Rows<'a>, usize),
+    /// What [`Stack::project`] made of the rows of one step.
+    Projected(&'a [f32]),
     /// The top layer's h before the step (folded into the state's own weights where there is one layer).
     OwnTop,
 }
@@ -125,21 +144,22 @@ impl Steps<'_, '_, '_> {
                 below,
             ];
             let [hidden, cell, out, below] = states.numbers.get_disjoint_mut(regions).expect("disjoint regions");
-            let input = match (index, self.input) {
-                (0, StepInput::Rows(rows, behind)) => Rows {
+            let begun = match (index, self.input) {
+                (0, StepInput::Projected(sums)) => Begun::Sums(sums),
+                (0, StepInput::Rows(rows, behind)) => Begun::Inputs(Rows {
                     data: &rows.data[step * behind..],
                     ..rows
-                },
-                _ => Rows {
+                }),
+                _ => Begun::Inputs(Rows {
                     data: below,
                     stride: states.padded,
-                },
+                }),
             };
             let rows = states.active;
             Step {
                 layer,
                 rows,
-                input,
+                begun,
                 hidden,
                 cell,
                 out,

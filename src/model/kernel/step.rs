@@ -62,14 +62,58 @@ macro_rules! for_tiles {
 
 pub(super) use for_tiles;
 
-/// One LSTM step of `rows` rows.
-pub struct Step<'a> {
+/// What the gates' sums of a step begin with.
+#[derive(Clone, Copy, Debug)]
+pub enum Begun<'a> {
+    /// The bias, to which these inputs are added, `(rows, I)`.
+    Inputs(Rows<'a>),
+    /// Both, added by a [`Projection`] before, `(rows, 4 padded)`.
+    Sums(&'a [f32]),
+}
+
+/// Bias and inputs of the gates' sums of `rows` rows, which no state before them changes: rows of many steps at once.
+pub struct Projection<'a> {
     /// Weights.
     pub layer: &'a PackedLayer,
     /// Rows.
     pub rows: usize,
     /// `(rows, I)`.
     pub input: Rows<'a>,
+    /// `(rows, 4 padded)`: for each vector of units its four gates.
+    pub sums: &'a mut [f32],
+}
+
+impl Projection<'_> {
+    #[inline(always)]
+    fn tile<S: Simd, const W: usize>(&mut self, simd: S, tile: Tile) {
+        let sums = begin::<S, W>(simd, self.layer, Begun::Inputs(self.input), tile);
+        for (w, gates) in sums.into_iter().enumerate() {
+            let place = sums_place::<S>(self.layer, tile, w);
+            for (gate, sum) in gates.into_iter().enumerate() {
+                simd.store(sum, &mut self.sums[place + gate * S::LANES..]);
+            }
+        }
+    }
+}
+
+impl Task for Projection<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        for block in 0..self.layer.padded / S::LANES {
+            for_tiles!(S::ROWS, self.rows, |first, W| self
+                .tile::<S, W>(simd, Tile { block, first }));
+        }
+    }
+}
+
+/// One LSTM step of `rows` rows.
+pub struct Step<'a> {
+    /// Weights.
+    pub layer: &'a PackedLayer,
+    /// Rows.
+    pub rows: usize,
+    /// What the sums begin with.
+    pub begun: Begun<'a>,
     /// `(rows, padded)`: h before.
     pub hidden: &'a [f32],
     /// `(rows, padded)`: c, before and after.
@@ -87,32 +131,64 @@ pub struct Tile {
     pub first: usize,
 }
 
+/// Gives where the sums of row `w` of a tile begin among those of a [`Projection`].
+#[inline(always)]
+fn sums_place<S: Simd>(layer: &PackedLayer, tile: Tile, w: usize) -> usize {
+    PackedLayer::GATES * ((tile.first + w) * layer.padded + tile.block * S::LANES)
+}
+
+/// Gives what the gates' sums of a tile begin with: bias, then inputs.
+#[inline(always)]
+fn begin<S: Simd, const W: usize>(
+    simd: S,
+    layer: &PackedLayer,
+    begun: Begun<'_>,
+    tile: Tile,
+) -> [[S::V; PackedLayer::GATES]; W] {
+    let width = PackedLayer::GATES * S::LANES;
+    let (bias, weights) = layer.block(tile.block, S::LANES).split_at(width);
+    let mut sums = [vectors::<S, 4>(simd, bias); W];
+    match begun {
+        Begun::Inputs(input) => {
+            let operand = Vectors {
+                data: weights,
+                step: width,
+            };
+            accumulate(simd, &mut sums, operand, input.from(tile.first), layer.inputs);
+        }
+        Begun::Sums(begun) => {
+            for (w, sums) in sums.iter_mut().enumerate() {
+                *sums = vectors::<S, 4>(simd, &begun[sums_place::<S>(layer, tile, w)..]);
+            }
+        }
+    }
+    sums
+}
+
+/// Gives the weights of a tile's units on the state before, `(H, 4 lanes)`.
+#[inline(always)]
+fn recurrent<S: Simd>(layer: &PackedLayer, tile: Tile) -> &[f32] {
+    &layer.block(tile.block, S::LANES)[(1 + layer.inputs) * PackedLayer::GATES * S::LANES..]
+}
+
 /// Gives the gates' sums of a tile: bias, inputs, then the state before, `(rows, padded)`.
 #[inline(always)]
 pub fn affine<S: Simd, const W: usize>(
     simd: S,
     layer: &PackedLayer,
-    input: Rows<'_>,
+    begun: Begun<'_>,
     hidden: &[f32],
     tile: Tile,
 ) -> [[S::V; PackedLayer::GATES]; W] {
-    let width = PackedLayer::GATES * S::LANES;
-    let (bias, weights) = layer.block(tile.block, S::LANES).split_at(width);
-    let (inputs, hiddens) = weights.split_at(layer.inputs * width);
-    let mut sums = [vectors::<S, 4>(simd, bias); W];
+    let mut sums = begin::<S, W>(simd, layer, begun, tile);
     let before = Rows {
         data: hidden,
         stride: layer.padded,
     };
-    let inputs = Vectors {
-        data: inputs,
-        step: width,
-    };
     let hiddens = Vectors {
-        data: hiddens,
-        step: width,
+        data: recurrent::<S>(layer, tile),
+        step: PackedLayer::GATES * S::LANES,
     };
-    accumulate(simd, &mut sums, inputs, input.from(tile.first), layer.inputs);
     accumulate(simd, &mut sums, hiddens, before.from(tile.first), layer.hidden);
     sums
 }
@@ -183,17 +259,9 @@ impl Step<'_> {
     fn tile<S: Simd, const W: usize>(&mut self, simd: S, tile: Tile, pending: &mut Pending<S>) {
         let layer = self.layer;
         let width = PackedLayer::GATES * S::LANES;
-        let (bias, weights) = layer.block(tile.block, S::LANES).split_at(width);
-        let (inputs, hiddens) = weights.split_at(layer.inputs * width);
-        let mut sums = [vectors::<S, 4>(simd, bias); W];
+        let hiddens = recurrent::<S>(layer, tile);
+        let mut sums = begin::<S, W>(simd, layer, self.begun, tile);
         let operand = |data| Vectors { data, step: width };
-        accumulate(
-            simd,
-            &mut sums,
-            operand(inputs),
-            self.input.from(tile.first),
-            layer.inputs,
-        );
         let before = &self.hidden[tile.first * layer.padded..];
         let scalars = |k: usize| Scalars {
             data: &before[k..],
@@ -230,7 +298,7 @@ impl Step<'_> {
     /// Computes a tile's products, then its cells.
     #[inline(always)]
     fn tile_alone<S: Simd, const W: usize>(&mut self, simd: S, tile: Tile) {
-        let sums = affine::<S, W>(simd, self.layer, self.input, self.hidden, tile);
+        let sums = affine::<S, W>(simd, self.layer, self.begun, self.hidden, tile);
         for (w, gates) in sums.into_iter().enumerate() {
             self.cells(
                 simd,
