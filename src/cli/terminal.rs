@@ -1,6 +1,7 @@
 //! What people see while a command works.
 
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -9,7 +10,7 @@ use crate::train::fit::FitProgress;
 /// Steps of a bar: finer than a terminal is wide.
 const STEPS: u64 = 1000;
 
-/// Makes a progress bar on stderr; nothing is drawn where stderr is no terminal.
+/// Makes a progress bar on stderr; where that is no terminal, nothing is drawn.
 pub fn bar(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(STEPS);
     if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:40}] {percent:>3} %  {msg}") {
@@ -24,14 +25,23 @@ pub fn set_share(bar: &ProgressBar, share: f64) {
     bar.set_position((share * STEPS as f64) as u64);
 }
 
+/// Time between two lines of progress where stderr is no terminal, as in a job's log.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
 /// Gives what a training reports its progress to.
 pub fn fit_progress(bar: &ProgressBar) -> impl FnMut(FitProgress) -> ControlFlow<()> + '_ {
+    let mut told = Instant::now();
     move |progress| {
-        set_share(bar, progress.share);
         let loss = progress
             .loss
             .map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
-        bar.set_message(format!("epoch {} of {}{loss}", progress.epoch, progress.epochs_max));
+        let message = format!("epoch {} of {}{loss}", progress.epoch, progress.epochs_max);
+        if bar.is_hidden() && told.elapsed() >= LINE_EVERY {
+            told = Instant::now();
+            eprintln!("{} {:.0} %  {message}", bar.prefix(), 100.0 * progress.share);
+        }
+        set_share(bar, progress.share);
+        bar.set_message(message);
         ControlFlow::Continue(())
     }
 }
