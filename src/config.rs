@@ -249,7 +249,7 @@ impl Config {
         let merged = builder
             .build()
             .map_err(|error| ConfigError::Malformed(error.to_string()))?;
-        let config: Config = serde_path_to_error::deserialize(merged).map_err(|error| {
+        let mut config: Config = serde_path_to_error::deserialize(merged).map_err(|error| {
             let path = error.path().to_string();
             let text = error.into_inner().to_string();
             ConfigError::Malformed(if path == "." || text.contains(&path) {
@@ -258,6 +258,7 @@ impl Config {
                 format!("{path}: {text}")
             })
         })?;
+        config.training.runs = config.alerts.runs();
         let problems = config.problems();
         if problems.is_empty() {
             Ok(config)
@@ -442,6 +443,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::run::RunRule;
 
     fn error(text: &str) -> String {
         Config::from_toml(text).unwrap_err().to_string()
@@ -452,6 +454,13 @@ mod tests {
         let config = Config::from_toml("[worker]\nworkers = 3").unwrap();
         assert_eq!(config.worker.workers, 3);
         assert_eq!(config.worker.drain_secs, 20);
+    }
+
+    #[test]
+    fn budgets_are_counted_in_the_alerts_that_are_configured() {
+        let runs = |text: &str| Config::from_toml(text).unwrap().training.runs;
+        assert_eq!(runs(""), RunRule::default());
+        assert_eq!(runs("[alerts]\nquiet_ticks = 9").quiet_ticks, 9);
     }
 
     #[test]

@@ -54,8 +54,9 @@
 //! [`scaler`](pipeline::scaler) turns rows into model inputs,
 //! [`window`](pipeline::window) keeps both, [`batch`](pipeline::batch) gathers what is due,
 //! [`arms`](pipeline::arms) make statistics of rows and the model's errors,
-//! [`calibration`](pipeline::calibration) turns these into probabilities by [`tail`](pipeline::tail)s, and
-//! [`openings`](pipeline::openings) those into how often an alert opens,
+//! [`calibration`](pipeline::calibration) turns these into probabilities by [`tail`](pipeline::tail)s, those of all features
+//! at once by [`tails`](pipeline::tails), and [`openings`](pipeline::openings) into how often an alert opens, which
+//! [`run`](pipeline::run) counts,
 //! [`budget`](pipeline::budget) says which of them is too small, by how fast ticks come,
 //! [`alert`](pipeline::alert) gives alerts their life, [`shock`](pipeline::shock) makes one of many, and
 //! [`detector`](pipeline::detector) owns it all.

@@ -12,6 +12,7 @@ use super::feature::CATALOGUE;
 use super::feature::inverse::FeedValues;
 use super::guard::Guard;
 use super::position::Position;
+use super::run::RunRule;
 use super::score::ModelVersion;
 use super::shock::Group;
 use super::time::{ArrivalTime, EventTime};
@@ -52,6 +53,14 @@ impl AlertConfig {
     /// Gives the score from which a tick is anomalous by the budget of ticks in 10,000, as long as no other holds.
     pub fn threshold(&self) -> f32 {
         threshold(self.false_alarms_per_10k_ticks / 1e4)
+    }
+
+    /// Gives the rule by which ticks are one alert.
+    pub fn runs(&self) -> RunRule {
+        RunRule {
+            quiet_ticks: self.quiet_ticks,
+            hysteresis_decades: self.hysteresis_decades,
+        }
     }
 }
 
@@ -240,6 +249,8 @@ pub struct Observation {
     pub cause: Cause,
     /// −log₁₀ of its p-value (≥ 0).
     pub score: f32,
+    /// The same with nothing taken off for recent ticks, which lets an open alert go on (≥ `score`).
+    pub lasting: f32,
     /// Score from which it is anomalous (> 0).
     pub threshold: f32,
     /// The arm with the highest score.
@@ -307,13 +318,10 @@ impl Episode {
             alert.severity = alert.severity.max(severity(seen, config));
             alert.features = features();
         }
-        self.quiet_ticks = match seen.score < threshold - config.hysteresis_decades {
-            true => self.quiet_ticks + 1,
-            false => 0,
-        };
-        if self.quiet_ticks >= config.quiet_ticks {
+        let Some(quiet_ticks) = config.runs().go_on(self.quiet_ticks, seen.lasting, threshold) else {
             return self.resolve();
-        }
+        };
+        self.quiet_ticks = quiet_ticks;
         if alert.score_max >= self.published_score + config.update_decades {
             self.published_score = alert.score_max;
             alert.revision += 1;
@@ -421,6 +429,7 @@ mod tests {
                     arrival_time: ArrivalTime(i as i64),
                 },
                 score: *score,
+                lasting: *score,
                 threshold: threshold(i),
                 arm: Arm::Reconstruction,
                 kind: AlertKind::Anomaly,

@@ -202,25 +202,13 @@ pub struct Statistics {
 pub struct Top([(usize, f32); TOP]);
 
 impl Top {
-    /// Below any surprise, so that the first features take the places.
-    const NOTHING: Top = Top([(0, -1.0); TOP]);
-
-    /// Finds the most surprising features of a row of surprises.
-    pub fn of(surprises: impl Iterator<Item = f32>) -> Self {
-        let mut top = Self::NOTHING;
-        for (feature, surprise) in surprises.enumerate() {
-            top.put(feature, surprise);
-        }
-        top
-    }
-
-    /// Finds the features whose errors are most surprising by tails of their own. Most cannot be among them, which takes one
-    /// comparison to see.
-    pub fn of_errors(tails: &[Tail], errors: &InputRow) -> Self {
-        let mut top = Self::NOTHING;
-        for (feature, (tail, error)) in tails.iter().zip(errors).enumerate() {
-            if !tail.is_surely_at_most(*error, top.0[TOP - 1].1) {
-                top.put(feature, tail.surprise(*error));
+    /// Finds the most surprising features of a row of surprises; of equal ones, those that stand first.
+    pub fn of(surprises: &[f32; FEATURES]) -> Self {
+        let least = least_of_top(surprises);
+        let mut top = Top([(0, f32::NEG_INFINITY); TOP]);
+        for (feature, surprise) in surprises.iter().enumerate() {
+            if *surprise >= least {
+                top.put(feature, *surprise);
             }
         }
         top
@@ -241,6 +229,32 @@ impl Top {
     }
 }
 
+/// Gives the smallest of the [`TOP`] largest numbers. Each lane keeps its own largest without a branch, several lanes at a
+/// time; then the lanes' are joined.
+fn least_of_top(numbers: &[f32; FEATURES]) -> f32 {
+    const LANES: usize = 4;
+    let mut largest = [[f32::NEG_INFINITY; LANES]; TOP];
+    for row in numbers.chunks(LANES) {
+        for (lane, number) in row.iter().enumerate() {
+            sink(*number, largest.iter_mut().map(|row| &mut row[lane]));
+        }
+    }
+    let mut joined = [f32::NEG_INFINITY; TOP];
+    for number in largest.as_flattened() {
+        sink(*number, joined.iter_mut());
+    }
+    joined[TOP - 1]
+}
+
+/// Puts a number into its place among descending ones; the smallest falls out.
+fn sink<'a>(mut number: f32, places: impl Iterator<Item = &'a mut f32>) {
+    for place in places {
+        let known = *place;
+        *place = if number > known { number } else { known };
+        number = if number > known { known } else { number };
+    }
+}
+
 /// Gives the features behind a score, the largest share first; the shares sum to 1.
 pub fn shares(tops: impl IntoIterator<Item = Top>) -> Vec<(usize, f32)> {
     let mut shares: Vec<(usize, f32)> = Vec::with_capacity(2 * TOP);
@@ -256,13 +270,6 @@ pub fn shares(tops: impl IntoIterator<Item = Top>) -> Vec<(usize, f32)> {
         .iter_mut()
         .for_each(|(_, sum)| *sum = if total > 0.0 { *sum / total } else { 1.0 / count });
     shares
-}
-
-/// Fits one tail per feature to the column that `column` gives.
-pub fn feature_tails(column: impl Fn(usize) -> Vec<f32>) -> Vec<Tail> {
-    (0..FEATURES)
-        .map(|feature| Tail::fit(&mut column(feature), TailBounds::FEATURE))
-        .collect()
 }
 
 #[cfg(test)]
@@ -300,11 +307,17 @@ mod tests {
 
     #[test]
     fn top_holds_the_largest_in_order_and_shares_sum_to_one() {
-        let surprises: Vec<f32> = (0..FEATURES).map(|feature| (feature * 37 % 85) as f32).collect();
-        let top = Top::of(surprises.iter().copied());
-        assert_eq!(top.0.map(|(_, surprise)| surprise), [84.0, 83.0, 82.0]);
-        assert_eq!(top.mean(), 83.0);
-        let shares = shares([top, Top::of([1.0; 4].into_iter())]);
+        let surprises = std::array::from_fn(|feature| (feature * 37 % FEATURES) as f32);
+        let top = Top::of(&surprises);
+        let largest = (FEATURES - 1) as f32;
+        assert_eq!(
+            top.0.map(|(_, surprise)| surprise),
+            [largest, largest - 1.0, largest - 2.0]
+        );
+        assert_eq!(top.mean(), largest - 1.0);
+        let equal = Top::of(&[1.0; FEATURES]);
+        assert_eq!(equal.0, [(0, 1.0), (1, 1.0), (2, 1.0)]);
+        let shares = shares([top, equal]);
         assert!((shares.iter().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 1e-6);
         assert_eq!(shares[0].0, top.0[0].0);
     }

@@ -14,8 +14,9 @@ use super::window::Window;
 pub struct Batch {
     /// `(B, T, F)` model inputs of rows with window context.
     windows: Vec<f32>,
-    /// Every row, raw and as model input, in the order they were added.
-    rows: Vec<(FeatureRow, InputRow)>,
+    /// Every row in the order they were added, raw and as model input.
+    raw: Vec<FeatureRow>,
+    inputs: Vec<InputRow>,
     /// What each row's features were measured against.
     scales: Vec<Scales>,
     queues: Queues,
@@ -64,7 +65,7 @@ impl Queues {
     }
 
     /// Orders the rows by queue, each queue in the order of its rows.
-    fn arrange(&mut self, rows: &[(FeatureRow, InputRow)]) {
+    fn arrange(&mut self, rows: &[InputRow]) {
         self.lengths.clear();
         self.lengths.resize(self.slots.len(), 0);
         self.places.clear();
@@ -79,7 +80,7 @@ impl Queues {
             start += length;
         }
         self.inputs.resize(rows.len() * FEATURES, 0.0);
-        for ((place, queue), (_, input)) in self.places.iter_mut().zip(&self.of_row).zip(rows) {
+        for ((place, queue), input) in self.places.iter_mut().zip(&self.of_row).zip(rows) {
             *place += self.starts[*queue];
             self.inputs[*place * FEATURES..][..FEATURES].copy_from_slice(input);
         }
@@ -112,20 +113,21 @@ impl Batch {
     }
 
     fn add_row(&mut self, window: &Window, scales: &Scales) -> usize {
-        self.rows.push(window.newest());
+        let (raw, input) = window.newest();
+        self.raw.push(*raw);
+        self.inputs.push(*input);
         self.scales.push(*scales);
-        self.rows.len() - 1
+        self.inputs.len() - 1
     }
 
     /// Tells whether no row waits.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.inputs.is_empty()
     }
 
     /// Gives row number `index`, raw and as model input, and its scales.
     pub fn row(&self, index: usize) -> Option<(&FeatureRow, &InputRow, &Scales)> {
-        let (raw, input) = self.rows.get(index)?;
-        Some((raw, input, self.scales.get(index)?))
+        Some((self.raw.get(index)?, self.inputs.get(index)?, self.scales.get(index)?))
     }
 
     /// Gives the place of row number `index` in the evidence.
@@ -145,7 +147,7 @@ impl Batch {
         if self.queues.slots.is_empty() {
             return self.score_windows(scorer);
         }
-        self.queues.arrange(&self.rows);
+        self.queues.arrange(&self.inputs);
         let mut inputs = self.queues.inputs.as_slice();
         let states = self.queues.states.chunks_exact_mut(scorer.state_len().max(1));
         let mut items = emptied(std::mem::take(&mut self.items));
@@ -179,7 +181,8 @@ impl Batch {
     /// Forgets all rows and keeps the memory.
     pub fn clear(&mut self) {
         self.windows.clear();
-        self.rows.clear();
+        self.raw.clear();
+        self.inputs.clear();
         self.scales.clear();
         self.queues.clear();
         self.evidence.clear();

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Arm;
-use super::arms::{ArmScale, Arms, Drift, RowErrors, Statistics, Top, feature_tails, shares};
-use super::feature::FEATURES;
+use super::arms::{ArmScale, Arms, Drift, RowErrors, Statistics, Top, shares};
 use super::openings::Openings;
-use super::scaler::{InputTransform, surprise_of};
-use super::tail::{Tail, TailBounds};
+use super::recent::Recent;
+use super::scaler::{InputRow, InputTransform, surprise_of};
+use super::tail::TailBounds;
+use super::tails::Tails;
 
 /// The arms that nobody has taught speak so much more softly beside a judge (decades): they find what no fault in the
 /// catalogue is like, and raise few alarms of their own.
@@ -30,13 +31,13 @@ pub struct Calibration {
     /// Feature row → model input.
     pub transform: InputTransform,
     /// Tail of each feature's absolute decoder error on the newest row, in model input units.
-    pub reconstruction: Vec<Tail>,
-    /// The same of its absolute forecast error; empty where that arm does not speak.
+    pub reconstruction: Tails,
+    /// The same of its absolute forecast error, where that arm speaks.
     #[serde(default)]
-    pub forecast: Vec<Tail>,
-    /// The same of its mean decoder error of late; empty where that arm does not speak.
+    pub forecast: Option<Tails>,
+    /// The same of its mean decoder error of late, where that arm speaks.
     #[serde(default)]
-    pub window: Vec<Tail>,
+    pub window: Option<Tails>,
     /// Which arms speak.
     pub arms: Arms,
     /// What the mean statistic of the arms on the newest row means.
@@ -81,8 +82,12 @@ impl Calibrations {
 /// How surprising one row is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Surprise {
-    /// −log₁₀ of how rarely an alert opens this high on normal ticks (0–12).
+    /// −log₁₀ of how rarely a normal tick is this odd (0–12).
+    pub rarity: f32,
+    /// −log₁₀ of how rarely an alert opens this high on normal ticks (0–12), less what recent ones make it count less.
     pub score: f32,
+    /// The same with nothing taken off: what lets an alert go on.
+    pub lasting: f32,
     /// The arm that spoke loudest.
     pub arm: Arm,
     tops: Tops,
@@ -171,19 +176,19 @@ impl Calibration {
 
     /// Fits the tails of single features alone: the arms' scales are the group's to give.
     pub fn unscaled(transform: InputTransform, rows: &[RowErrors], arms: Arms) -> Self {
-        let tails_if = |speaks: bool, column: &dyn Fn(&RowErrors, usize) -> Option<f32>| match speaks {
-            true => feature_tails(|feature| rows.iter().filter_map(|row| column(row, feature)).collect()),
-            false => Vec::new(),
+        let tails = |column: &dyn Fn(&RowErrors, usize) -> Option<f32>| {
+            Tails::fit(|feature| rows.iter().filter_map(|row| column(row, feature)).collect())
         };
         let has_forecast = rows.iter().any(|row| row.forecast.is_some());
         Calibration {
             transform,
             // Always there: where no untaught arm is on, these name an alert's features all the same.
-            reconstruction: tails_if(true, &|row, feature| Some(row.reconstruction[feature])),
-            forecast: tails_if(arms.forecast && has_forecast, &|row, feature| {
-                row.forecast.map(|errors| errors[feature])
-            }),
-            window: tails_if(arms.window, &|row, feature| row.window.map(|errors| errors[feature])),
+            reconstruction: tails(&|row, feature| Some(row.reconstruction[feature])),
+            forecast: (arms.forecast && has_forecast)
+                .then(|| tails(&|row, feature| row.forecast.map(|errors| errors[feature]))),
+            window: arms
+                .window
+                .then(|| tails(&|row, feature| row.window.map(|errors| errors[feature]))),
             arms,
             fused: ArmScale::fit(&mut [], TailBounds::FUSED),
             sustained: None,
@@ -198,23 +203,23 @@ impl Calibration {
     }
 
     fn is_valid(&self) -> bool {
-        let are_valid = |tails: &[Tail]| tails.len() == FEATURES && tails.iter().all(Tail::is_valid);
+        let tails = [Some(&self.reconstruction), self.forecast.as_ref(), self.window.as_ref()];
         let scales = [&self.sustained, &self.judge];
         self.transform.is_valid()
-            && are_valid(&self.reconstruction)
-            && (self.forecast.is_empty() || are_valid(&self.forecast))
-            && (self.window.is_empty() || are_valid(&self.window))
+            && tails.into_iter().flatten().all(Tails::is_valid)
             && self.fused.is_valid()
             && self.openings.is_valid()
             && scales.into_iter().flatten().all(ArmScale::is_valid)
     }
 
-    /// Gives the surprise of one row on an instrument whose judge has drifted so far.
-    pub fn surprise(&self, row: &RowErrors, drift: Drift) -> Surprise {
+    /// Gives the surprise of one row after such recent ones.
+    pub fn surprise(&self, row: &RowErrors, recent: &Recent) -> Surprise {
         let tops = self.tops(row);
-        let (rarity, voice) = self.rarity(&tops.statistics(row), drift);
+        let (rarity, voice) = self.rarity(&tops.statistics(row), recent.drift);
         Surprise {
-            score: self.openings.apply(rarity),
+            rarity,
+            score: self.openings.apply(recent.habituation.temper(rarity)),
+            lasting: self.openings.apply(rarity),
             arm: match voice {
                 Voice::Judge => Arm::Judge,
                 Voice::Window => Arm::Reconstruction,
@@ -255,23 +260,17 @@ impl Calibration {
         // With no arm on, rows still need a statistic: the one of the features that an alert names.
         let nothing = !self.arms.has_untaught();
         let newest = |speaks: bool, top: &dyn Fn() -> Top| (speaks || nothing).then(top);
+        let of_errors = |tails: &Option<Tails>, errors: &Option<InputRow>| {
+            let (tails, errors) = tails.as_ref().zip(errors.as_ref())?;
+            Some(Top::of(&tails.surprises(errors)))
+        };
         Tops {
             reconstruction: newest(self.arms.reconstruction, &|| {
-                Top::of_errors(&self.reconstruction, &row.reconstruction)
+                Top::of(&self.reconstruction.surprises(&row.reconstruction))
             }),
-            forecast: row
-                .forecast
-                .as_ref()
-                .filter(|_| !self.forecast.is_empty())
-                .map(|errors| Top::of_errors(&self.forecast, errors)),
-            pointwise: newest(self.arms.pointwise, &|| {
-                Top::of(row.input.iter().map(|input| surprise_of(*input)))
-            }),
-            window: row
-                .window
-                .as_ref()
-                .filter(|_| !self.window.is_empty())
-                .map(|errors| Top::of_errors(&self.window, errors)),
+            forecast: of_errors(&self.forecast, &row.forecast),
+            pointwise: newest(self.arms.pointwise, &|| Top::of(&row.input.map(surprise_of))),
+            window: of_errors(&self.window, &row.window),
         }
     }
 }
@@ -280,7 +279,7 @@ impl Calibration {
 mod tests {
     use super::*;
     use crate::pipeline::arms::RunningErrors;
-    use crate::pipeline::scaler::InputRow;
+    use crate::pipeline::feature::FEATURES;
 
     fn row(input: InputRow, errors: InputRow) -> RowErrors {
         let rebuilt = std::array::from_fn(|feature| input[feature] - errors[feature]);
@@ -316,7 +315,7 @@ mod tests {
         let (mut input, mut errors) = ([0.5; FEATURES], [0.5; FEATURES]);
         errors[7] = 50.0;
         input[3] = -5.0;
-        let surprise = calibration.surprise(&row(input, errors), Drift::default());
+        let surprise = calibration.surprise(&row(input, errors), &Recent::default());
         let shares = surprise.shares();
         assert_eq!((shares[0].0, shares[1].0), (7, 3));
         assert!((shares.iter().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 1e-6);
@@ -366,10 +365,10 @@ mod tests {
         ];
         for (arms, odd, arm) in cases {
             let calibration = fitted(4000, arms);
-            let surprise = calibration.surprise(&odd, Drift::default());
+            let surprise = calibration.surprise(&odd, &Recent::default());
             assert_eq!(surprise.arm, arm);
             assert!(surprise.score > 2.0 && !surprise.shares().is_empty(), "{arm:?}");
-            assert!(calibration.surprise(&plain, Drift::default()).score < 1.0, "{arm:?}");
+            assert!(calibration.surprise(&plain, &Recent::default()).score < 1.0, "{arm:?}");
         }
     }
 
@@ -377,7 +376,7 @@ mod tests {
     fn calibrated_scores_exceed_two_decades_about_once_in_a_hundred() {
         for arms in [NEWEST, Arms::ALL] {
             let calibration = fitted(5000, arms);
-            let is_high = |row: &&RowErrors| calibration.surprise(row, Drift::default()).score >= 2.0;
+            let is_high = |row: &&RowErrors| calibration.surprise(row, &Recent::default()).score >= 2.0;
             let high = rows(5000).iter().filter(is_high).count();
             assert!((10..=100).contains(&high), "{high}");
         }

@@ -364,7 +364,7 @@ impl Detector {
             name,
             episode,
             errors,
-            drift,
+            recent,
             pace,
             part,
             calibration,
@@ -374,9 +374,12 @@ impl Detector {
         let evidence = calibration
             .as_deref()
             .zip(pending.scored)
-            .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index, errors, *drift));
+            .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index, errors, recent));
         let guard_score = pending.finding.map_or(0.0, |finding| finding.surprise);
         let model_score = evidence.as_ref().map_or(0.0, |evidence| mode.temper(evidence.score()));
+        let lasting = evidence
+            .as_ref()
+            .map_or(0.0, |evidence| mode.temper(evidence.lasting()));
         pending.verdict.score = guard_score.max(model_score);
         pending.verdict.guard = pending.finding.map(|finding| finding.guard);
         let is_repeated = pending.verdict.outcome == Outcome::Duplicate;
@@ -390,8 +393,9 @@ impl Detector {
         if is_repeated && !pending.verdict.is_above {
             return;
         }
+        // What has a name is called by it, if the guard alone would have said so too.
         let (arm, kind) = match pending.finding {
-            Some(finding) if guard_score >= model_score => (Arm::Guard, AlertKind::Guard(finding.guard)),
+            Some(finding) if guard_score >= model_score.min(threshold) => (Arm::Guard, AlertKind::Guard(finding.guard)),
             _ => (
                 evidence.as_ref().map_or(Arm::Pointwise, RowEvidence::arm),
                 AlertKind::Anomaly,
@@ -400,6 +404,7 @@ impl Detector {
         let seen = Observation {
             cause: pending.cause,
             score: pending.verdict.score,
+            lasting: guard_score.max(lasting),
             threshold,
             arm,
             kind,
@@ -409,8 +414,8 @@ impl Detector {
         let topic = &self.config.topics[usize::from(pending.cause.position.at.topic.0)];
         let features = || evidence.as_ref().map_or_else(Vec::new, RowEvidence::shares);
         let revision = episode.observe(&self.config.alerts, name, topic, &seen, features);
-        if let (Some(evidence), false) = (&evidence, episode.is_open()) {
-            evidence.follow(drift);
+        if let Some(evidence) = &evidence {
+            evidence.follow(recent, self.config.alerts.runs(), episode.is_open());
         }
         let opened = revision.as_ref().is_some_and(|alert| alert.state == AlertState::Opened);
         let published = self.shocks.observe(slot, part, episode, &seen, revision);

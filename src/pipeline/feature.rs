@@ -10,6 +10,7 @@ pub mod inverse;
 mod pace;
 mod price;
 mod quote;
+mod reversal;
 mod scales;
 mod size;
 mod trend;
@@ -18,7 +19,7 @@ use super::tick::Tick;
 pub use scales::Scales;
 
 /// Features per row.
-pub const FEATURES: usize = 85;
+pub const FEATURES: usize = 92;
 
 /// The numbers computed at one tick, in the order of [`CATALOGUE`].
 pub type FeatureRow = [f32; FEATURES];
@@ -66,8 +67,9 @@ const fn feature(
 }
 
 /// All features by what they are of, in the order of a row.
-pub const GROUPS: [Group; 6] = [
+pub const GROUPS: [Group; 7] = [
     price::GROUP,
+    reversal::GROUP,
     trend::GROUP,
     quote::GROUP,
     book::GROUP,
@@ -122,6 +124,7 @@ impl Columns<'_> {
 #[derive(Clone, Debug)]
 pub struct FeatureState {
     price: price::PriceState,
+    reversal: reversal::ReversalState,
     trend: trend::TrendState,
     quote: quote::QuoteState,
     book: book::BookState,
@@ -135,6 +138,7 @@ impl Default for FeatureState {
     fn default() -> Self {
         FeatureState {
             price: price::PriceState::new(),
+            reversal: reversal::ReversalState::new(),
             trend: trend::TrendState::new(),
             quote: quote::QuoteState::new(),
             book: book::BookState::new(),
@@ -157,6 +161,7 @@ impl FeatureState {
             scales: &mut self.scales,
         };
         let step = self.price.observe(tick, &mut columns);
+        self.reversal.observe(tick, &step, &mut columns);
         self.trend.observe(tick, &step, &mut columns);
         self.quote.observe(tick, &mut columns);
         self.book.observe(tick, &mut columns);

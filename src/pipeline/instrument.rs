@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::alert::{Episode, Mode};
-use super::arms::{Drift, RunningErrors};
+use super::arms::RunningErrors;
 use super::budget::Pace;
 use super::calibration::Calibration;
 use super::feature::FeatureState;
 use super::guard::GuardState;
 use super::position::TopicPartition;
+use super::recent::Recent;
 use super::score::{Context, Evidence, Item, Model, Scorer, Workspace};
 use super::shock::Part;
 use super::tick::Tick;
@@ -27,8 +28,8 @@ pub(super) struct Instrument {
     pub state: Vec<f32>,
     /// The decoder's errors of late.
     pub errors: RunningErrors,
-    /// How far the judge's level has moved under this model.
-    pub drift: Drift,
+    /// What its ticks of late do to its scores under this model.
+    pub recent: Recent,
     pub episode: Episode,
     /// How fast its ticks come.
     pub pace: Pace,
@@ -53,7 +54,7 @@ impl Instrument {
             window: Window::new(rows_kept),
             state: Vec::new(),
             errors: RunningErrors::default(),
-            drift: Drift::default(),
+            recent: Recent::default(),
             episode: Episode::default(),
             pace: Pace::default(),
             part: Part::default(),
@@ -78,7 +79,7 @@ impl Instrument {
         }
         self.state.clear();
         self.errors = RunningErrors::default();
-        self.drift = Drift::default();
+        self.recent = Recent::default();
         if let Some(model) = model {
             self.encode_anew(&*model.scorer);
         }

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::run::RunRule;
 use super::tail::SURPRISE_MAX;
 
 /// Heights at which runs are counted: from [`FIRST`] on, [`STEP`] apart (decades).
@@ -14,10 +15,11 @@ const KNOTS: usize = 6;
 const FIRST: f32 = 1.5;
 const STEP: f32 = 0.5;
 /// Fewest runs that say how often they come.
-const RUNS_MIN: u32 = 30;
-/// A run ends after so many ticks in a row below its height less this (ticks, decades): as an alert does by default.
-const QUIET_TICKS: usize = 64;
-const HYSTERESIS: f32 = 0.5;
+const RUNS_MIN: u32 = 12;
+/// Of what runs save at a height, this share is believed of the next where too few runs say (share): farther out they are
+/// shorter, and a market's changes cost what they save (measured on nine feeds, fitted on first halves and counted on later
+/// ones).
+const GAIN_KEPT: f32 = 0.5;
 /// The map rises by so much from knot to knot at least (decades).
 const RISE_MIN: f32 = 0.05;
 
@@ -43,19 +45,23 @@ fn height(knot: usize) -> f32 {
 }
 
 impl Openings {
-    /// Counts the runs in scores of normal ticks, one list per instrument, oldest first. Heights that too few runs reach keep
-    /// what they are by ticks: so far out a market's changes cost more than runs save (measured on nine feeds, fitted on
-    /// first halves and counted on later ones), and an alert too few is better than one too many.
-    pub fn fit(scores: &[Vec<f32>]) -> Self {
+    /// Counts the runs in scores of normal ticks, one list per instrument, oldest first, by the rule of alerts
+    /// ([`RunRule::count`] says what pairs are).
+    pub fn fit(scores: &[Vec<(f32, f32)>], rule: RunRule) -> Self {
         let ticks: usize = scores.iter().map(Vec::len).sum();
         let mut decades = Self::default().decades;
         for knot in 0..KNOTS {
-            let runs: u32 = scores.iter().map(|scores| runs(scores, height(knot))).sum();
+            let runs: u32 = scores.iter().map(|scores| rule.count(scores, height(knot))).sum();
+            let before = knot
+                .checked_sub(1)
+                .map(|before| (decades[before], decades[before] - height(before)));
             if runs >= RUNS_MIN {
                 decades[knot] = libm::log10(ticks as f64 / f64::from(runs)) as f32;
+            } else if let Some((_, gain)) = before {
+                decades[knot] += GAIN_KEPT * gain;
             }
-            if knot > 0 {
-                decades[knot] = decades[knot].max(decades[knot - 1] + RISE_MIN);
+            if let Some((decades_before, _)) = before {
+                decades[knot] = decades[knot].max(decades_before + RISE_MIN);
             }
         }
         Openings { decades }
@@ -83,30 +89,12 @@ impl Openings {
     }
 }
 
-/// Counts the runs at a height.
-fn runs(scores: &[f32], height: f32) -> u32 {
-    let (mut runs, mut quiet) = (0, QUIET_TICKS);
-    for score in scores {
-        if quiet >= QUIET_TICKS {
-            if *score >= height {
-                runs += 1;
-                quiet = 0;
-            }
-        } else if *score >= height - HYSTERESIS {
-            quiet = 0;
-        } else {
-            quiet += 1;
-        }
-    }
-    runs
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Scores of which each comes `times` in a row, at the rate that it names.
-    fn clustered(times: usize) -> Vec<Vec<f32>> {
+    fn clustered(times: usize) -> Vec<Vec<(f32, f32)>> {
         let mut scores = vec![0.0_f32; 400_000];
         for decades in 1..=4_u32 {
             let apart = 10_usize.pow(decades) * times;
@@ -116,12 +104,12 @@ mod tests {
                 }
             }
         }
-        vec![scores]
+        vec![scores.into_iter().map(|score| (score, score)).collect()]
     }
 
     #[test]
     fn ten_ticks_in_a_row_are_one_alert() {
-        let openings = Openings::fit(&clustered(10));
+        let openings = Openings::fit(&clustered(10), RunRule::default());
         assert!((openings.apply(3.0) - 4.0).abs() < 0.15, "{openings:?}");
         assert!((openings.apply(2.5) - 3.5).abs() < 0.6, "{openings:?}");
         // Far out there is one decade for one decade.
@@ -130,18 +118,18 @@ mod tests {
 
     #[test]
     fn single_ticks_keep_their_scores_and_the_map_rises() {
-        let single = Openings::fit(&clustered(1));
+        let single = Openings::fit(&clustered(1), RunRule::default());
         assert!((single.apply(3.0) - 3.0).abs() < 0.1, "{single:?}");
         for openings in [
             single,
-            Openings::fit(&clustered(30)),
-            Openings::fit(&[]),
+            Openings::fit(&clustered(30), RunRule::default()),
+            Openings::fit(&[], RunRule::default()),
             Openings::default(),
         ] {
             assert!(openings.is_valid());
             let mapped = (0..130).map(|tenth| openings.apply(tenth as f32 / 10.0));
             assert!(mapped.collect::<Vec<f32>>().is_sorted());
         }
-        assert_eq!(Openings::fit(&[]), Openings::default());
+        assert_eq!(Openings::fit(&[], RunRule::default()), Openings::default());
     }
 }

@@ -1,10 +1,12 @@
 //! What a model says of one scored row: how surprising it is, by which arm, and which features are to blame.
 
 use super::alert::{Arm, FeatureShare};
-use super::arms::{Drift, RowErrors, RunningErrors};
+use super::arms::{RowErrors, RunningErrors};
 use super::batch::Batch;
 use super::calibration::{Calibration, Surprise};
 use super::feature::{FeatureRow, Scales, inverse};
+use super::recent::Recent;
+use super::run::RunRule;
 use super::scaler::InputRow;
 
 /// What the model says of one scored row.
@@ -25,7 +27,7 @@ impl<'a> RowEvidence<'a> {
         batch: &'a Batch,
         index: usize,
         running: &mut RunningErrors,
-        drift: Drift,
+        recent: &Recent,
     ) -> Option<Self> {
         let place = batch.evidence_index(index);
         let rebuilt = batch.evidence.reconstruction_of(place)?;
@@ -39,7 +41,7 @@ impl<'a> RowEvidence<'a> {
             judge,
             calibration.arms.window.then_some(running),
         );
-        let surprise = calibration.surprise(&errors, drift);
+        let surprise = calibration.surprise(&errors, recent);
         Some(RowEvidence {
             calibration,
             judge,
@@ -60,10 +62,16 @@ impl<'a> RowEvidence<'a> {
         self.surprise.score
     }
 
-    /// Lets the judge's level on the instrument follow this row, which must be a quiet one.
-    pub fn follow(&self, drift: &mut Drift) {
-        if let Some((scale, log_odds)) = self.calibration.judge.as_ref().zip(self.judge) {
-            drift.take(scale, log_odds);
+    /// Gives the same with nothing taken off for recent ticks (≥ 0).
+    pub fn lasting(&self) -> f32 {
+        self.surprise.lasting
+    }
+
+    /// Lets the instrument's record of recent ticks take this one in; within an alert, the judge's level stands still.
+    pub fn follow(&self, recent: &mut Recent, runs: RunRule, in_alert: bool) {
+        recent.habituation.take(self.surprise.rarity, runs);
+        if let (Some((scale, log_odds)), false) = (self.calibration.judge.as_ref().zip(self.judge), in_alert) {
+            recent.drift.take(scale, log_odds);
         }
     }
 

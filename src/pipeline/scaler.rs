@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::feature::{FEATURES, FeatureRow};
-use super::tail::{Tail, TailBounds};
+use super::tails::Tails;
 
 /// Decades of surprise that make one unit of a model input.
 const DECADES_PER_INPUT: f32 = 2.0;
@@ -21,92 +21,37 @@ pub type InputRow = [f32; FEATURES];
 
 /// What every feature means on one instrument.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct InputTransform {
-    features: Vec<FeatureTransform>,
-}
-
-/// Centre, scale and both tails of one feature.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FeatureTransform {
-    centre: f32,
-    scale: f32,
-    /// Tail of the squashed distance above the centre; values below it count as 0.
-    upper: Tail,
-    /// Tail of that below it.
-    lower: Tail,
+pub struct InputTransform {
+    /// Centre and scale of each feature.
+    centres: Vec<f32>,
+    scales: Vec<f32>,
+    /// Tails of the squashed distances above the centre; values below it count as 0.
+    upper: Tails,
+    /// Tails of those below it.
+    lower: Tails,
 }
 
-impl FeatureTransform {
-    /// Smallest scale, in a feature's own unit (σ, logarithms, shares): a feature that hardly varies is not blown up.
-    const SCALE_MIN: f32 = 0.2;
+/// Smallest scale, in a feature's own unit (σ, logarithms, shares): a feature that hardly varies is not blown up.
+const SCALE_MIN: f32 = 0.2;
 
-    /// Fits to one feature's values; leaves them in another order.
-    fn fit(column: &mut [f32]) -> Self {
-        column.sort_unstable_by(f32::total_cmp);
-        let centre = column.get(column.len() / 2).copied().unwrap_or(0.0);
-        let mut transform = FeatureTransform {
-            centre,
-            scale: 1.0,
-            upper: Tail::fit(&mut [], TailBounds::FEATURE),
-            lower: Tail::fit(&mut [], TailBounds::FEATURE),
-        };
-        if column.is_empty() {
-            return transform;
-        }
-        transform.scale = scale_of(&mut column.to_vec(), centre).max(Self::SCALE_MIN);
-        let distances = |sign: f32| -> Tail {
-            let squashed = column.iter().map(|value| (sign * transform.squash(*value)).max(0.0));
-            Tail::fit(&mut squashed.collect::<Vec<f32>>(), TailBounds::FEATURE)
-        };
-        let (upper, lower) = (distances(1.0), distances(-1.0));
-        FeatureTransform {
-            upper,
-            lower,
-            ..transform
-        }
-    }
+/// Squashes a distance in scales: far ones by their square root.
+fn squash(distance: f32) -> f32 {
+    distance / (1.0 + distance.abs()).sqrt()
+}
 
-    fn is_valid(&self) -> bool {
-        self.centre.is_finite()
-            && self.scale.is_finite()
-            && self.scale > 0.0
-            && self.upper.is_valid()
-            && self.lower.is_valid()
-    }
+/// The inverse of [`squash`].
+fn unsquash(squashed: f32) -> f32 {
+    let square = squashed * squashed;
+    (0.5 * (square + (square * square + 4.0 * square).sqrt())).copysign(squashed)
+}
 
-    /// Gives the distance from the centre in scales, far ones by their square root.
-    fn squash(&self, value: f32) -> f32 {
-        let distance = (value - self.centre) / self.scale;
-        distance / (1.0 + distance.abs()).sqrt()
-    }
-
-    /// The inverse of [`FeatureTransform::squash`].
-    fn unsquash(&self, squashed: f32) -> f32 {
-        let square = squashed * squashed;
-        let distance = 0.5 * (square + (square * square + 4.0 * square).sqrt());
-        self.centre + self.scale * distance.copysign(squashed)
-    }
-
-    fn apply(&self, value: f32) -> f32 {
-        let squashed = self.squash(value);
-        let (sign, surprise) = match squashed {
-            above if above > 0.0 => (1.0, self.upper.surprise(above)),
-            below if below < 0.0 => (-1.0, self.lower.surprise(-below)),
-            _ => return 0.0,
-        };
-        sign * (surprise / DECADES_PER_INPUT).min(INPUT_MAX)
-    }
-
-    fn invert(&self, input: f32) -> f32 {
-        let surprise = input.abs() * DECADES_PER_INPUT;
-        let squashed = match input {
-            above if above > 0.0 => self.upper.value(surprise),
-            below if below < 0.0 => -self.lower.value(surprise),
-            _ => 0.0,
-        };
-        self.unsquash(squashed)
+/// Gives centre and scale of one feature's values; leaves them in another order.
+fn centre_and_scale(column: &mut [f32]) -> (f32, f32) {
+    column.sort_unstable_by(f32::total_cmp);
+    match column.get(column.len() / 2).copied() {
+        Some(centre) => (centre, scale_of(column, centre).max(SCALE_MIN)),
+        None => (0.0, 1.0),
     }
 }
 
@@ -114,36 +59,64 @@ impl InputTransform {
     /// Fits to rows of one instrument. Centre: the median; scale: the larger of 1.48 times the median absolute deviation
     /// and the standard deviation of the middle 98 %. Without rows nothing is much of a surprise.
     pub fn fit(rows: &[FeatureRow]) -> Self {
-        let mut column = Vec::with_capacity(rows.len());
-        let fit = |feature: usize| {
-            column.clear();
-            column.extend(rows.iter().map(|row| row[feature]));
-            FeatureTransform::fit(&mut column)
+        let column = |feature: usize| -> Vec<f32> { rows.iter().map(|row| row[feature]).collect() };
+        let measured = |feature: usize| centre_and_scale(&mut column(feature));
+        let (centres, scales): (Vec<f32>, Vec<f32>) = (0..FEATURES).map(measured).unzip();
+        let tails = |sign: f32| {
+            Tails::fit(|feature| {
+                let distance = |row: &FeatureRow| squash((row[feature] - centres[feature]) / scales[feature]);
+                rows.iter().map(|row| (sign * distance(row)).max(0.0)).collect()
+            })
         };
+        let (upper, lower) = (tails(1.0), tails(-1.0));
         InputTransform {
-            features: (0..FEATURES).map(fit).collect(),
+            centres,
+            scales,
+            upper,
+            lower,
         }
     }
 
     /// Tells whether there is one entry per feature and each is such as fitting makes, as an artifact must promise.
     pub fn is_valid(&self) -> bool {
-        self.features.len() == FEATURES && self.features.iter().all(FeatureTransform::is_valid)
+        self.centres.len() == FEATURES
+            && self.scales.len() == FEATURES
+            && self.centres.iter().all(|centre| centre.is_finite())
+            && self.scales.iter().all(|scale| scale.is_finite() && *scale > 0.0)
+            && self.upper.is_valid()
+            && self.lower.is_valid()
     }
 
     /// Gives the model's input of one row.
     pub fn apply(&self, row: &FeatureRow) -> InputRow {
-        let mut input = [0.0; FEATURES];
-        for ((place, value), feature) in input.iter_mut().zip(row).zip(&self.features) {
-            *place = feature.apply(*value);
+        let mut squashed = [0.0; FEATURES];
+        for (((place, value), centre), scale) in squashed.iter_mut().zip(row).zip(&self.centres).zip(&self.scales) {
+            *place = squash((value - centre) / scale);
         }
-        input
+        let above = self.upper.surprises(&squashed.map(positive_part));
+        let below = self.lower.surprises(&squashed.map(|distance| positive_part(-distance)));
+        std::array::from_fn(|feature| {
+            let input = |surprise: f32| (surprise / DECADES_PER_INPUT).min(INPUT_MAX);
+            input(above[feature]) - input(below[feature])
+        })
     }
 
     /// Gives the feature's value that has this input: the inverse of [`InputTransform::apply`], as far as the surprise
     /// tells values apart.
     pub fn invert(&self, feature: usize, input: f32) -> f32 {
-        self.features[feature].invert(input)
+        let surprise = input.abs() * DECADES_PER_INPUT;
+        let squashed = match input {
+            above if above > 0.0 => self.upper.of(feature).value(surprise),
+            below if below < 0.0 => -self.lower.of(feature).value(surprise),
+            _ => 0.0,
+        };
+        self.centres[feature] + self.scales[feature] * unsquash(squashed)
     }
+}
+
+/// Gives the number where it is above 0, else 0.
+fn positive_part(number: f32) -> f32 {
+    if number > 0.0 { number } else { 0.0 }
 }
 
 /// Gives the surprise behind a model input (decades of probability, 0–10).

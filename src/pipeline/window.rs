@@ -51,9 +51,9 @@ impl Window {
     }
 
     /// Gives the newest row, raw and as model input.
-    pub fn newest(&self) -> (FeatureRow, InputRow) {
+    pub fn newest(&self) -> (&FeatureRow, &InputRow) {
         let newest = (self.next + self.raw.len() - 1) % self.raw.len();
-        (self.raw[newest], self.inputs[newest])
+        (&self.raw[newest], &self.inputs[newest])
     }
 
     /// Computes all inputs anew with another transform.

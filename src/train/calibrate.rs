@@ -8,6 +8,8 @@ use crate::pipeline::arms::{ArmScale, Arms, Drift, RowErrors, RunningErrors, Sta
 use crate::pipeline::calibration::Calibration;
 use crate::pipeline::feature::{FEATURES, FeatureRow};
 use crate::pipeline::openings::Openings;
+use crate::pipeline::recent::Habituation;
+use crate::pipeline::run::RunRule;
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
 use crate::pipeline::tail::{Tail, TailBounds};
@@ -94,6 +96,15 @@ fn score_carried(scorer: &dyn Scorer, transform: &InputTransform, rows: &[Featur
 /// Rows of one instrument that go into what is pooled: no instrument outweighs the others.
 const POOLED_ROWS: usize = 4000;
 
+/// What scores are made of, and what they are counted in.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoreTerms {
+    /// The arms that speak.
+    pub arms: Arms,
+    /// Which ticks are one alert.
+    pub runs: RunRule,
+}
+
 /// Fits the tails of every instrument, and pooled ones.
 ///
 /// `transforms`: one per chunk; `held_back`: rows that the weights were not fitted to.
@@ -102,25 +113,31 @@ pub fn calibrate(
     chunks: &[Chunk],
     transforms: &[InputTransform],
     pooled_transform: InputTransform,
-    arms: Arms,
+    terms: ScoreTerms,
     held_back: impl Fn(&Chunk) -> Range<usize>,
 ) -> (Vec<Arc<Calibration>>, Arc<Calibration>) {
     let (mut own, mut pooled_rows, mut statistics) = (Vec::new(), Vec::new(), Vec::new());
     for (chunk, transform) in chunks.iter().zip(transforms) {
         let rows = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).rows;
         pooled_rows.extend(thinned(&rows));
-        let calibration = Calibration::unscaled(transform.clone(), &rows, arms);
+        let calibration = Calibration::unscaled(transform.clone(), &rows, terms.arms);
         statistics.push(calibration.statistics(&rows));
         own.push(calibration);
     }
-    let mut pooled = Calibration::unscaled(pooled_transform, &pooled_rows, arms);
+    let mut pooled = Calibration::unscaled(pooled_transform, &pooled_rows, terms.arms);
     scale(&mut own, &mut pooled, &statistics);
-    let rarities = |(own, statistics): (&Calibration, &Vec<Statistics>)| -> Vec<f32> {
-        let rarity = |statistics| own.rarity(statistics, Drift::default()).0;
-        statistics.iter().map(rarity).collect()
+    let rarities = |(own, statistics): (&Calibration, &Vec<Statistics>)| -> Vec<(f32, f32)> {
+        let mut habituation = Habituation::default();
+        let mut tempered = |statistics| {
+            let rarity = own.rarity(statistics, Drift::default()).0;
+            let tempered = habituation.temper(rarity);
+            habituation.take(rarity, terms.runs);
+            (tempered, rarity)
+        };
+        statistics.iter().map(&mut tempered).collect()
     };
-    let rarities: Vec<Vec<f32>> = own.iter().zip(&statistics).map(rarities).collect();
-    pooled.openings = Openings::fit(&rarities);
+    let rarities: Vec<Vec<(f32, f32)>> = own.iter().zip(&statistics).map(rarities).collect();
+    pooled.openings = Openings::fit(&rarities, terms.runs);
     own.iter_mut().for_each(|own| own.openings = pooled.openings.clone());
     (own.into_iter().map(Arc::new).collect(), Arc::new(pooled))
 }

@@ -13,11 +13,20 @@ const EPISODE_WEIGHT: f64 = 0.3;
 /// Weight of one clean tick by itself.
 const CLEAN_WEIGHT: f64 = 0.01;
 
+/// An event that is to be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its own ticks.
+    pub ticks: Range<usize>,
+    /// Where it may still be found: the end of its ticks, or beyond.
+    pub found_before: usize,
+}
+
 /// What is asked of one sequence of ticks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Question {
-    /// Ticks of each event.
-    pub events: Vec<Range<usize>>,
+    /// The events, in order.
+    pub events: Vec<Event>,
     /// Stretches that are clean.
     pub clean: Vec<Range<usize>>,
 }
@@ -25,35 +34,41 @@ pub struct Question {
 impl Question {
     /// Gives the same question of a sequence whose first `rows` rows, of which nothing is asked, are left out.
     pub fn moved_back(&self, rows: usize) -> Self {
-        let moved = |ranges: &[Range<usize>]| {
-            let moved = ranges.iter().map(|range| range.start - rows..range.end - rows);
-            moved.collect()
+        let moved = |range: &Range<usize>| range.start - rows..range.end - rows;
+        let moved_event = |event: &Event| Event {
+            ticks: moved(&event.ticks),
+            found_before: event.found_before - rows,
         };
         Question {
-            events: moved(&self.events),
-            clean: moved(&self.clean),
+            events: self.events.iter().map(moved_event).collect(),
+            clean: self.clean.iter().map(moved).collect(),
         }
     }
 }
 
 /// Gives the loss of one sequence and adds its gradient.
 ///
-/// An event costs softplus(−pool), pool = ln Σ exp(log-odds) − ½ ln n over its n ticks, plus the mean of
-/// softplus(−log-odds) over them; a clean tick costs softplus(log-odds), and a clean stretch softplus(ln Σ exp(log-odds)).
+/// An event costs softplus(−pool), pool = ln Σ exp(log-odds) − ½ ln n over the n ticks that it may be found in, plus the
+/// mean of softplus(−log-odds) over its own ones; a clean tick costs softplus(log-odds), and a clean stretch
+/// softplus(ln Σ exp(log-odds)).
 ///
 /// `log_odds` and `gradient`: `(T,)`, those of tick t at `t * stride`.
 pub fn event_loss(question: &Question, log_odds: &[f32], stride: usize, gradient: &mut [f32]) -> f64 {
     let at = |tick: usize| f64::from(log_odds[tick * stride]);
     let mut loss = 0.0;
     for event in &question.events {
-        let n = event.len() as f64;
-        let total = log_sum_exp(event.clone().map(at));
-        let pool = total - 0.5 * libm::log(n);
+        let found_in = event.ticks.start..event.found_before;
+        let total = log_sum_exp(found_in.clone().map(at));
+        let pool = total - 0.5 * libm::log(found_in.len() as f64);
         loss += softplus(-pool);
-        for tick in event.clone() {
-            loss += TICKS_WEIGHT / n * softplus(-at(tick));
+        for tick in found_in {
             let of_pool = sigmoid(-pool) * libm::exp(at(tick) - total);
-            gradient[tick * stride] -= (of_pool + TICKS_WEIGHT / n * sigmoid(-at(tick))) as f32;
+            gradient[tick * stride] -= of_pool as f32;
+        }
+        let weight = TICKS_WEIGHT / event.ticks.len() as f64;
+        for tick in event.ticks.clone() {
+            loss += weight * softplus(-at(tick));
+            gradient[tick * stride] -= (weight * sigmoid(-at(tick))) as f32;
         }
     }
     for clean in &question.clean {
@@ -88,9 +103,13 @@ fn sigmoid(x: f64) -> f64 {
 mod tests {
     use super::*;
 
+    fn event(ticks: Range<usize>, found_before: usize) -> Event {
+        Event { ticks, found_before }
+    }
+
     fn question() -> Question {
         Question {
-            events: vec![2..3, 5..9],
+            events: vec![event(2..3, 4), event(5..9, 9)],
             clean: vec![0..2, 10..12],
         }
     }
@@ -116,8 +135,11 @@ mod tests {
         let mut log_odds = vec![-8.0; 12];
         let loss = |log_odds: &[f32]| event_loss(&question(), log_odds, 1, &mut [0.0; 12]);
         let unfound = loss(&log_odds);
-        log_odds[3] = 8.0;
+        log_odds[4] = 8.0;
         assert_eq!(loss(&log_odds), unfound);
+        log_odds[3] = 8.0;
+        assert!(loss(&log_odds) < unfound - 7.0, "found by the tick after it");
+        log_odds[3] = -8.0;
         log_odds[6] = 8.0;
         assert!(loss(&log_odds) < unfound - 7.0);
         log_odds[0] = 8.0;

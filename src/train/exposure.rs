@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::dataset::{Chunk, WARM_UP_ROWS};
-use super::event_loss::Question;
+use super::event_loss::{Event, Question};
 use crate::inject::{self, Catalogue, Label};
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::tick::{InstrumentTicks, Tick};
@@ -15,8 +15,9 @@ use crate::pipeline::tick::{InstrumentTicks, Tick};
 pub const SEQUENCE_ROWS: usize = 320;
 /// … of which the first only fill its memory: nothing is asked of them.
 pub const SILENT_ROWS: usize = 64;
-/// Rows after an event in which it may still be found: a print that was wrong shows by how the next one comes back.
-const RETURN_ROWS: usize = 4;
+/// Rows after an event in which it may still be found: a print that was wrong shows by how the next one comes back, and
+/// between two trades there may be many quotes.
+const RETURN_ROWS: usize = 16;
 /// Rows after an event in which nothing is asked: what it did to features of short memory wears off.
 const AFTERMATH_ROWS: usize = 48;
 
@@ -69,7 +70,12 @@ fn question(labels: &[Label], start: usize) -> Question {
     let mut question = Question::default();
     let mut clean_from = 0;
     for label in labels {
-        question.events.extend(within(label.start..label.end + 1 + RETURN_ROWS));
+        let own = within(label.start..label.end + 1);
+        let found = within(label.start..label.end + 1 + RETURN_ROWS);
+        question.events.extend(own.zip(found).map(|(ticks, found)| Event {
+            ticks,
+            found_before: found.end,
+        }));
         question.clean.extend(within(clean_from..label.start));
         clean_from = label.end + 1 + AFTERMATH_ROWS;
     }
@@ -95,7 +101,8 @@ mod tests {
     fn question_is_cut_to_the_sequence_and_leaves_the_aftermath_out() {
         let labels = [label(10, 1040), label(1150, 1160), label(1290, 1400)];
         let question = question(&labels, 1000);
-        assert_eq!(question.events, [150..165, 290..320]);
+        let event = |ticks, found_before| Event { ticks, found_before };
+        assert_eq!(question.events, [event(150..161, 177), event(290..320, 320)]);
         assert_eq!(question.clean, [89..150, 209..290]);
     }
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::calibrate::score_rows;
 use super::dataset::{Chunk, Split};
 use crate::inject::{self, Catalogue};
-use crate::pipeline::arms::Drift;
 use crate::pipeline::feature::FEATURES;
+use crate::pipeline::recent::Recent;
 use crate::pipeline::scaler::InputTransform;
 use crate::pipeline::score::Model;
 use crate::pipeline::tick::InstrumentTicks;
@@ -172,7 +172,7 @@ fn figures(model: &Model, clean: &[Chunk], faulty: &[Chunk], terms: &Terms) -> F
             let raw = &chunk.rows[rows.start + skipped + index];
             error += common_error(&common, &calibration.transform, raw, expected);
             alarms += f64::from(u8::from(
-                calibration.surprise(row_errors, Drift::default()).score >= terms.threshold,
+                calibration.surprise(row_errors, &Recent::default()).score >= terms.threshold,
             ));
             scored += 1.0;
         }
@@ -222,7 +222,7 @@ fn recalled(model: &Model, chunk: &Chunk, threshold: f32) -> (u32, u32) {
     let is_found = |label: &&inject::Label| {
         let rows = (label.start..=label.end).filter_map(|row| scored.rows.get(row.checked_sub(first)?));
         rows.into_iter()
-            .any(|row| calibration.surprise(row, Drift::default()).score >= threshold)
+            .any(|row| calibration.surprise(row, &Recent::default()).score >= threshold)
     };
     (
         chunk.labels.iter().filter(is_found).count() as u32,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::calibrate::{calibrate, pooled_transform};
+use super::calibrate::{ScoreTerms, calibrate, pooled_transform};
 use super::dataset::{Chunk, Split};
 use super::exposure::Source;
 use super::fit::{FitConfig, FitData, FitError, FitProgress, Fitted, Span, fit};
@@ -22,6 +22,7 @@ use crate::model::weights::Weights;
 use crate::pipeline::arms::Arms;
 use crate::pipeline::calibration::Calibrations;
 use crate::pipeline::feature::FEATURES;
+use crate::pipeline::run::RunRule;
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::score::ModelVersion;
 use crate::pipeline::tick::{InstrumentTicks, Tick};
@@ -40,6 +41,9 @@ pub struct TrainingConfig {
     pub held_back_share: f64,
     /// Which arms a model's scores are made of.
     pub arms: Arms,
+    /// Which ticks are one alert: the configuration takes it from what it says of alerts.
+    #[serde(skip)]
+    pub runs: RunRule,
     /// The fit of a model without a judge.
     pub fit: FitConfig,
     /// The fit of a model with a judge.
@@ -275,7 +279,11 @@ fn calibrations(
 ) -> Arc<Calibrations> {
     let held_back = |chunk: &Chunk| Split::new(chunk.rows.len(), config.held_back_share).held_back;
     let scorer = KernelScorer::new(weights);
-    let (own, pooled) = calibrate(&scorer, chunks, transforms, pooled_transform, config.arms, held_back);
+    let terms = ScoreTerms {
+        arms: config.arms,
+        runs: config.runs,
+    };
+    let (own, pooled) = calibrate(&scorer, chunks, transforms, pooled_transform, terms, held_back);
     let names = chunks.iter().map(|chunk| chunk.instrument.to_string());
     Arc::new(Calibrations {
         pooled,

@@ -16,8 +16,12 @@ pub enum View {
     Mirrored,
     /// About every other tick.
     Thinned,
-    /// Both.
+    /// The other ones.
+    Rest,
+    /// Thinned and mirrored.
     ThinnedMirrored,
+    /// About every third tick.
+    Sparse,
     /// Prices on a grid three times as coarse, quotes moved outwards, and stamps of which about four in a row are alike.
     Coarse,
     /// Trades without the quotes.
@@ -31,11 +35,13 @@ const TICKS_MIN: usize = 1000;
 
 impl View {
     /// All views.
-    pub const ALL: [View; 7] = [
+    pub const ALL: [View; 9] = [
         View::Plain,
         View::Mirrored,
         View::Thinned,
+        View::Rest,
         View::ThinnedMirrored,
+        View::Sparse,
         View::Coarse,
         View::TradesAlone,
         View::QuotesAlone,
@@ -46,8 +52,10 @@ impl View {
         match self {
             View::Plain => Some(ticks.to_vec()),
             View::Mirrored => mirrored(ticks),
-            View::Thinned => Some(thinned(ticks)),
-            View::ThinnedMirrored => mirrored(&thinned(ticks)),
+            View::Thinned => Some(thinned(ticks, 2, 0)),
+            View::Rest => Some(thinned(ticks, 2, 1)),
+            View::ThinnedMirrored => mirrored(&thinned(ticks, 2, 0)),
+            View::Sparse => Some(thinned(ticks, 3, 0)),
             View::Coarse => coarse(ticks),
             View::TradesAlone => alone(ticks, true),
             View::QuotesAlone => alone(ticks, false),
@@ -116,9 +124,9 @@ fn coarse(ticks: &[Tick]) -> Option<Vec<Tick>> {
     Some(ticks.iter().map(blur).collect())
 }
 
-/// Leaves ticks out without a rhythm of its own.
-fn thinned(ticks: &[Tick]) -> Vec<Tick> {
-    let keeps = |index: usize| (index * 7919 % 1009).is_multiple_of(2);
+/// Keeps about one tick of so many, without a rhythm of its own; other `rest`s keep other ticks.
+fn thinned(ticks: &[Tick], of: usize, rest: usize) -> Vec<Tick> {
+    let keeps = |index: usize| index * 7919 % 1009 % of == rest;
     let kept = ticks.iter().enumerate().filter(|(index, _)| keeps(*index));
     kept.map(|(_, tick)| *tick).collect()
 }
@@ -205,7 +213,11 @@ mod tests {
         assert!(View::TradesAlone.of(&ticks).unwrap().iter().all(Tick::is_trade));
         assert!(!View::QuotesAlone.of(&ticks).unwrap().iter().any(Tick::is_trade));
         assert_eq!(View::TradesAlone.of(&ticks[..1500]), None);
-        let thinned = View::Thinned.of(&ticks).unwrap().len();
-        assert!((1200..1800).contains(&thinned), "{thinned}");
+        let kept = [View::Thinned, View::Rest, View::Sparse].map(|view| view.of(&ticks).unwrap().len());
+        assert_eq!(kept[0] + kept[1], ticks.len());
+        assert!(
+            (1400..1600).contains(&kept[0]) && (900..1100).contains(&kept[2]),
+            "{kept:?}"
+        );
     }
 }

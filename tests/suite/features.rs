@@ -24,6 +24,7 @@ file is made by a test of what the code says (`tests/suite/features.rs`).
 | Δr | r − r′; so for the others |
 | Δr⁻ | the last Δr before this one that was not 0 |
 | back(r) | the smaller of Δr and Δr⁻ with the sign of Δr where the two are opposite, else 0 |
+| n | updates of the price from the one move to the other: of r quotes on a feed with quotes, else trades; 1 where the next one goes back |
 | σ | mean of the moves of r before this tick that were not 0, one counting for at most 5 means; half-life 200 moves; σ₁₀ … σ₁₀₀₀ with half-lives of so many moves |
 | σₚ | the same of p |
 | h | half of the last a − b above 0, before this tick |

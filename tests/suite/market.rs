@@ -18,7 +18,7 @@ use tapewatch::pipeline::scaler::InputTransform;
 use tapewatch::pipeline::score::{Model, ModelVersion};
 use tapewatch::pipeline::tick::InstrumentTicks;
 use tapewatch::pipeline::time::{ArrivalTime, EventTime};
-use tapewatch::train::calibrate::{calibrate, pooled_transform};
+use tapewatch::train::calibrate::{ScoreTerms, calibrate, pooled_transform};
 use tapewatch::train::dataset::{Chunk, Split};
 use tapewatch::train::trainer::train;
 
@@ -147,12 +147,16 @@ pub fn seeded(config: &Config, market: &[InstrumentTicks], seed: u64) -> Artifac
     let transform = |chunk: &Chunk| InputTransform::fit(&chunk.rows[split(chunk).fit]);
     let transforms: Vec<InputTransform> = chunks.iter().map(transform).collect();
     let held_back = |chunk: &Chunk| split(chunk).held_back;
+    let terms = ScoreTerms {
+        arms: config.training.arms,
+        runs: config.training.runs,
+    };
     let (own, pooled) = calibrate(
         &scorer,
         &chunks,
         &transforms,
         pooled_transform(&chunks),
-        config.training.arms,
+        terms,
         held_back,
     );
     let names = chunks.iter().map(|chunk| chunk.instrument.to_string());

@@ -76,55 +76,6 @@ pub(super) const GROUP: Group = Group {
             "quotes that the trades contradict",
         ),
         feature(
-            "reversal",
-            "σ of the smaller of two opposite moves",
-            "back(r) / σ",
-            "2 moves; σ 200 moves",
-            "a wrong print or quote that is taken back",
-        ),
-        feature(
-            "bid_reversal",
-            "σ of the smaller of two opposite moves of the bid",
-            "back(b) / σ",
-            "2 moves of the bid; σ 200 moves",
-            "a wrong bid that is taken back",
-        ),
-        feature(
-            "ask_reversal",
-            "σ of the smaller of two opposite moves of the ask",
-            "back(a) / σ",
-            "2 moves of the ask; σ 200 moves",
-            "a wrong ask that is taken back",
-        ),
-        feature(
-            "trade_reversal",
-            "σ of trades of the smaller of two opposite moves",
-            "back(p) / σₚ",
-            "2 moves of trades; σ 200 moves",
-            "a wrong print that is taken back",
-        ),
-        feature(
-            "quote_reversal",
-            "σ of the smaller reversal of bid and ask together",
-            "the smaller of back(b) and back(a) / σ where both have one sign, else 0",
-            "2 moves; σ 200 moves",
-            "a wrong quote on both sides that is taken back",
-        ),
-        feature(
-            "round_trip",
-            "σ by which two opposite moves cancel beyond what is left of them",
-            "sign(Δr) · max(|back(r)| − |Δr + Δr⁻|, 0) / σ",
-            "2 moves; σ 200 moves",
-            "a price that has been elsewhere and is back",
-        ),
-        feature(
-            "trade_round_trip",
-            "σ of trades by which two opposite moves cancel beyond what is left of them",
-            "sign(Δp) · max(|back(p)| − |Δp + Δp⁻|, 0) / σₚ",
-            "2 moves of trades; σ 200 moves",
-            "a print that has been elsewhere and is back",
-        ),
-        feature(
             "crossing",
             "0, 1 for a locked quote, 1 + ln(1 + σ) for a crossed one",
             "0 for b < a, 1 for b = a, 1 + ln(1 + (b − a) / σ) for b > a, 0 at trades",
@@ -145,8 +96,6 @@ pub(super) struct PriceState {
     volatility_30: Scale,
     trade_volatility: Scale,
     trade_volatility_30: Scale,
-    /// The last moves that were not zero.
-    last_moves: Moves,
 }
 
 /// Natural logarithms of the last prices, where there were any.
@@ -178,6 +127,10 @@ pub(super) struct Step {
     pub volatility: f64,
     /// That of trades.
     pub trade_volatility: f64,
+    /// How far a trade on a feed with quotes printed above the ask (> 0) or below the bid (< 0) before it.
+    pub outside: Option<f64>,
+    /// Whether the reference price is taken from ticks of this kind.
+    pub sets_reference: bool,
 }
 
 impl PriceState {
@@ -191,7 +144,6 @@ impl PriceState {
             volatility_30: Scale::new(30.0),
             trade_volatility: Scale::new(200.0),
             trade_volatility_30: Scale::new(30.0),
-            last_moves: Moves::default(),
         }
     }
 
@@ -207,8 +159,8 @@ impl PriceState {
             trade: difference(now.trade, before.trade),
         };
         self.write_moves(columns, &moves);
-        self.write_contradictions(columns, tick, &now, &before, half_spread);
-        self.write_reversals(columns, &moves);
+        let outside = (tick.is_trade() && self.has_quotes).then(|| beyond_quotes(&now, &before));
+        self.write_contradictions(columns, outside, &now, &before, half_spread);
         columns.push(self.crossing(tick));
         self.write_scales(&mut *columns.scales, tick, &now, half_spread);
         let step = Step {
@@ -216,6 +168,8 @@ impl PriceState {
             moves,
             volatility: self.volatility.value(),
             trade_volatility: self.trade_volatility.value(),
+            outside,
+            sets_reference: tick.is_quote() || !self.has_quotes,
         };
         self.remember(&moves, now);
         step
@@ -263,44 +217,22 @@ impl PriceState {
     fn write_contradictions(
         &self,
         columns: &mut Columns<'_>,
-        tick: &Tick,
+        outside: Option<f64>,
         now: &LogPrices,
         before: &LogPrices,
         half_spread: f64,
     ) {
-        let is_quoted_trade = tick.is_trade() && self.has_quotes;
-        let against_mid = match is_quoted_trade && half_spread > 0.0 {
+        let against_mid = match outside.is_some() && half_spread > 0.0 {
             true => difference(now.trade, before.reference) / half_spread,
             false => 0.0,
         };
         columns.push(against_mid);
-        let outside = match is_quoted_trade {
-            true => difference(now.trade, before.ask).max(0.0) - difference(before.bid, now.trade).max(0.0),
-            false => 0.0,
-        };
-        columns.push(self.volatility.relative(outside));
+        columns.push(self.volatility.relative(outside.unwrap_or(0.0)));
         let apart = match self.has_quotes {
             true => difference(now.reference, now.trade),
             false => 0.0,
         };
         columns.push(self.volatility.relative(apart));
-    }
-
-    fn write_reversals(&self, columns: &mut Columns<'_>, moves: &Moves) {
-        let last = &self.last_moves;
-        columns.push(self.volatility.relative(reversal(moves.reference, last.reference)));
-        columns.push(self.volatility.relative(reversal(moves.bid, last.bid)));
-        columns.push(self.volatility.relative(reversal(moves.ask, last.ask)));
-        columns.push(self.trade_volatility.relative(reversal(moves.trade, last.trade)));
-        let (bid, ask) = (reversal(moves.bid, last.bid), reversal(moves.ask, last.ask));
-        let both = if bid * ask > 0.0 {
-            bid.signum() * bid.abs().min(ask.abs())
-        } else {
-            0.0
-        };
-        columns.push(self.volatility.relative(both));
-        columns.push(self.volatility.relative(round_trip(moves.reference, last.reference)));
-        columns.push(self.trade_volatility.relative(round_trip(moves.trade, last.trade)));
     }
 
     fn crossing(&self, tick: &Tick) -> f64 {
@@ -339,35 +271,13 @@ impl PriceState {
         self.volatility_30.observe(size);
         self.trade_volatility.observe(moves.trade.abs());
         self.trade_volatility_30.observe(moves.trade.abs());
-        let last = &mut self.last_moves;
-        keep_if_moved(&mut last.reference, moves.reference);
-        keep_if_moved(&mut last.bid, moves.bid);
-        keep_if_moved(&mut last.ask, moves.ask);
-        keep_if_moved(&mut last.trade, moves.trade);
         self.last = now;
     }
 }
 
-/// Gives the smaller of a move and the opposite one before it, with the sign of the newer; 0 where they agree.
-fn reversal(now: f64, before: f64) -> f64 {
-    if now * before < 0.0 {
-        now.signum() * now.abs().min(before.abs())
-    } else {
-        0.0
-    }
-}
-
-/// Gives how much of a move and the opposite one before it cancels beyond what is left of them, with the sign of the newer:
-/// the price has been elsewhere and is back; 0 where more is left than cancels.
-fn round_trip(now: f64, before: f64) -> f64 {
-    let back = reversal(now, before);
-    back.signum() * (back.abs() - (now + before).abs()).max(0.0)
-}
-
-fn keep_if_moved(last: &mut f64, moved: f64) {
-    if moved != 0.0 {
-        *last = moved;
-    }
+/// Gives how far a trade is above the ask (> 0) or below the bid (< 0) before it.
+fn beyond_quotes(now: &LogPrices, before: &LogPrices) -> f64 {
+    difference(now.trade, before.ask).max(0.0) - difference(before.bid, now.trade).max(0.0)
 }
 
 fn log_sides(quote: &Quote) -> Option<(f64, f64)> {

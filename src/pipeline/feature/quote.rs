@@ -73,11 +73,28 @@ pub(super) const GROUP: Group = Group {
             "32 quotes",
             "quotes that stand still, or flicker",
         ),
+        feature(
+            "lone_side_share",
+            "share of moving quotes in which one side moves alone, half-life 8",
+            "mean over the quotes that moved bid or ask of 1 where the other side stood, else 0",
+            "8 quotes that moved",
+            "quotes of another instrument",
+        ),
+        feature(
+            "parallel_share",
+            "share of moving quotes in which both sides move alike, half-life 8",
+            "mean over the quotes that moved bid or ask of 1 where the spread stayed as it was, else 0",
+            "8 quotes that moved",
+            "quotes of another instrument, quotes that are made up",
+        ),
     ],
 };
 
 /// Added to a spread over its level, so that the logarithm of a locked quote is finite.
 pub(super) const SPREAD_FLOOR: f64 = 0.1;
+
+/// Moves of bid and ask are alike to within this share of the price: what rounding makes of equal ones.
+const PARALLEL: f64 = 1e-9;
 
 /// What quotes are measured against.
 #[derive(Clone, Debug)]
@@ -97,6 +114,8 @@ pub(super) struct QuoteState {
     ask_age: u32,
     repeated: u32,
     moving: Mean,
+    lone_side: Mean,
+    parallel: Mean,
 }
 
 impl QuoteState {
@@ -115,6 +134,8 @@ impl QuoteState {
             ask_age: 0,
             repeated: 0,
             moving: Mean::new(32.0),
+            lone_side: Mean::new(8.0),
+            parallel: Mean::new(8.0),
         }
     }
 
@@ -132,6 +153,8 @@ impl QuoteState {
         columns.push(log_count(self.ask_age));
         columns.push(log_count(self.repeated));
         columns.push(self.moving.value());
+        columns.push(self.lone_side.value());
+        columns.push(self.parallel.value());
         columns.scales.mid = self.standing_mid;
         columns.scales.spread_level = self.standing_level;
     }
@@ -141,8 +164,14 @@ impl QuoteState {
             grow_or_reset(&mut self.bid_age, quote.bid == last.bid);
             grow_or_reset(&mut self.ask_age, quote.ask == last.ask);
             grow_or_reset(&mut self.repeated, *quote == last);
-            let moves = quote.bid != last.bid || quote.ask != last.ask;
-            self.moving.observe(f64::from(u8::from(moves)));
+            let (bid, ask) = (quote.bid - last.bid, quote.ask - last.ask);
+            let moves = bid != 0.0 || ask != 0.0;
+            self.moving.observe(share(moves));
+            if moves {
+                self.lone_side.observe(share(bid == 0.0 || ask == 0.0));
+                self.parallel
+                    .observe(share((ask - bid).abs() <= PARALLEL * quote.ask.abs()));
+            }
         }
         self.standing = self.spread_column(quote);
         self.spread_4.observe(self.standing);
@@ -170,6 +199,10 @@ impl QuoteState {
             0.0
         }
     }
+}
+
+fn share(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
 }
 
 fn grow_or_reset(count: &mut u32, grows: bool) {

@@ -28,6 +28,12 @@ pub struct Scales {
     pub(super) sigma_slow: f32,
     pub(super) trade_sigma: f32,
     pub(super) trade_sigma_30: f32,
+    pub(super) sigma_15: f32,
+    /// Volatilities over a half-life of 15 moves, times the updates between two moves: of the reference price, of bid and
+    /// ask together, of trades.
+    pub(super) quick_sigma: f32,
+    pub(super) quick_quote_sigma: f32,
+    pub(super) quick_trade_sigma: f32,
     /// Half the last spread above zero (difference of logarithms, > 0).
     pub(super) half_spread: f32,
     pub(super) median_9: f32,
@@ -80,6 +86,10 @@ impl Scales {
         sigma_slow: f32::NAN,
         trade_sigma: f32::NAN,
         trade_sigma_30: f32::NAN,
+        sigma_15: f32::NAN,
+        quick_sigma: f32::NAN,
+        quick_quote_sigma: f32::NAN,
+        quick_trade_sigma: f32::NAN,
         half_spread: f32::NAN,
         median_9: f32::NAN,
         median_65: f32::NAN,

@@ -132,6 +132,51 @@ fn wild_print_shows_at_once_and_leaves_no_trace_in_the_scale() {
 }
 
 #[test]
+fn a_quote_that_the_next_takes_back_counts_more_than_one_that_stands_for_a_while() {
+    let quick = |stands: i64| {
+        let mut state = warm(1000);
+        for i in 0..stands {
+            state.observe(&quote_at(1000 + i, 101.0));
+        }
+        let row = state.observe(&quote_at(1000 + stands, 100.0));
+        (row[column("quick_quote_reversal")], row[column("quote_reversal")])
+    };
+    let (one, three) = (quick(1), quick(3));
+    assert!(one.0 < -10.0, "{one:?}");
+    assert!((one.0 / three.0 - 3.0).abs() < 0.1, "{one:?} {three:?}");
+    assert!((one.1 / three.1 - 1.0).abs() < 0.1, "{one:?} {three:?}");
+}
+
+#[test]
+fn a_print_beyond_the_quotes_shows_once_more_when_the_next_comes_back() {
+    let mut state = warm(1000);
+    state.observe(&trade_at(1000, walk(999), 1.0));
+    let out = state.observe(&trade_at(1001, walk(999) + 1.0, 1.0));
+    assert_eq!(out[column("outside_and_back")], 0.0);
+    state.observe(&quote_at(1002, walk(999)));
+    let back = state.observe(&trade_at(1003, walk(999), 1.0));
+    assert!(back[column("outside_and_back")] < -10.0);
+    let next = state.observe(&trade_at(1004, walk(999) - 0.01, 1.0));
+    assert_eq!(next[column("outside_and_back")], 0.0);
+}
+
+#[test]
+fn sides_that_move_alone_or_alike_are_told_apart() {
+    let (mut alone, mut alike) = (FeatureState::default(), FeatureState::default());
+    let (mut last, mut other) = ([0.0; FEATURES], [0.0; FEATURES]);
+    for i in 0..100 {
+        let mut tick = quote_at(i, 100.0);
+        if let (Body::Quote(quote), true) = (&mut tick.body, i % 2 == 0) {
+            quote.ask += 0.01;
+        }
+        last = alone.observe(&tick);
+        other = alike.observe(&quote_at(i, walk(i)));
+    }
+    let shares = |row: &FeatureRow| (row[column("lone_side_share")], row[column("parallel_share")]);
+    assert_eq!((shares(&last), shares(&other)), ((1.0, 0.0), (0.0, 1.0)));
+}
+
+#[test]
 fn trade_only_feed_moves_the_reference_and_its_sizes() {
     let mut state = FeatureState::default();
     for i in 0..500 {

@@ -3,7 +3,7 @@
 use super::price::{Step, difference, log_ratio};
 use super::scales::{Scales, positive};
 use super::{Columns, Group, feature};
-use crate::pipeline::robust::{Cusum, LONG_PAST, Mean, Past, RECENT, RunningMedian, Scale};
+use crate::pipeline::robust::{Cusum, LONG_PAST, Level, Mean, Past, RECENT, RunningMedian, Scale};
 use crate::pipeline::tick::Tick;
 
 /// The columns that are written here.
@@ -116,6 +116,13 @@ pub(super) const GROUP: Group = Group {
             "64 ticks",
             "a price that stands still, or never does",
         ),
+        feature(
+            "move_size_8",
+            "mean of ln |move| over its level, half-life 8 moves",
+            "mean over the moves of ln|Δr| − level of it",
+            "8 moves; level 500 moves",
+            "moves of another instrument, moves all alike",
+        ),
     ],
 };
 
@@ -143,6 +150,8 @@ pub(super) struct TrendState {
     activity_64: Mean,
     activity_sum: Cusum,
     moving: Mean,
+    move_level: Level,
+    move_size: Mean,
 }
 
 impl TrendState {
@@ -168,6 +177,8 @@ impl TrendState {
             activity_16: Mean::new(16.0),
             activity_64: Mean::new(64.0),
             moving: Mean::new(64.0),
+            move_level: Level::new(500.0),
+            move_size: Mean::new(8.0),
         }
     }
 
@@ -191,6 +202,7 @@ impl TrendState {
         columns.push(self.activity_64.value());
         columns.push(self.activity_sum.column());
         columns.push(self.moving.value());
+        columns.push(self.move_size.value());
         self.remember(tick, step);
     }
 
@@ -243,6 +255,11 @@ impl TrendState {
         self.activity_16.observe(relative);
         self.activity_64.observe(relative);
         self.moving.observe(f64::from(u8::from(size > 0.0)));
+        if size > 0.0 {
+            let size = libm::log(size);
+            self.move_size.observe(self.move_level.above(size));
+            self.move_level.observe(size);
+        }
     }
 
     fn remember(&mut self, tick: &Tick, step: &Step) {

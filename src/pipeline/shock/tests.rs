@@ -65,6 +65,7 @@ impl Floor {
                 arrival_time: ArrivalTime((secs * NANOS_PER_SEC as f64) as i64),
             },
             score,
+            lasting: score,
             threshold: 4.0,
             arm,
             kind,

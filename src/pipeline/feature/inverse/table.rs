@@ -27,7 +27,7 @@ const fn inverse(
 
 /// All inverses, in the order of the catalogue. *Before* is before the tick; σ, levels and medians are the feature's own,
 /// from before the tick too.
-pub const INVERSES: [Inverse; 53] = [
+pub const INVERSES: [Inverse; 57] = [
     // price.rs
     inverse(
         &["reference_return"],
@@ -114,6 +114,14 @@ pub const INVERSES: [Inverse; 53] = [
         |s, x| only(s.has_quotes, price(s, s.reference, s.trade, x, s.sigma)),
     ),
     inverse(
+        &["crossing"],
+        "bid above the ask",
+        PriceDifference,
+        "2 · reference · sinh(σ · (exp(x − 1) − 1) / 2), 0 for x ≤ 1; of quotes",
+        |s, x| only(!s.is_trade, width(s, wide(s.sigma) * libm::expm1((x - 1.0).max(0.0)))),
+    ),
+    // reversal.rs
+    inverse(
         &["reversal", "quote_reversal"],
         "move back",
         PriceDifference,
@@ -156,11 +164,37 @@ pub const INVERSES: [Inverse; 53] = [
         |s, x| change(s, s.trade_before, x * wide(s.trade_sigma)),
     ),
     inverse(
-        &["crossing"],
-        "bid above the ask",
+        &["quick_reversal"],
+        "quick move back",
         PriceDifference,
-        "2 · reference · sinh(σ · (exp(x − 1) − 1) / 2), 0 for x ≤ 1; of quotes",
-        |s, x| only(!s.is_trade, width(s, wide(s.sigma) * libm::expm1((x - 1.0).max(0.0)))),
+        "reference before · (exp(x σ n) − 1)",
+        |s, x| change(s, REFERENCE_BEFORE, x * wide(s.quick_sigma)),
+    ),
+    inverse(
+        &["quick_quote_reversal"],
+        "quick move back",
+        PriceDifference,
+        "reference before · (exp(x σ n) − 1)",
+        |s, x| change(s, REFERENCE_BEFORE, x * wide(s.quick_quote_sigma)),
+    ),
+    inverse(
+        &["quick_trade_reversal"],
+        "quick move back of the trades",
+        PriceDifference,
+        "trade before · (exp(x σ n) − 1)",
+        |s, x| change(s, s.trade_before, x * wide(s.quick_trade_sigma)),
+    ),
+    inverse(
+        &["outside_and_back"],
+        "move back of a trade beyond the quote",
+        PriceDifference,
+        "trade before · (exp(x σ) − 1); of trades on a feed with quotes",
+        |s, x| {
+            only(
+                s.is_trade && s.has_quotes,
+                change(s, s.trade_before, x * wide(s.sigma_15)),
+            )
+        },
     ),
     // trend.rs
     inverse(

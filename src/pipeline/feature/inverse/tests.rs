@@ -168,6 +168,22 @@ fn told(name: &str, seen: &Seen) -> Option<f64> {
             let (price, touch) = (trade?.price, quote?);
             (price - touch.ask).max(0.0) + (price - touch.bid).min(0.0)
         }
+        "outside_and_back" => {
+            let now = quote.and(trade)?.price;
+            let place = seen.past().iter().rposition(Tick::is_trade)?;
+            let (last, touch) = (
+                trades(seen.past()).next_back()?.price,
+                quotes(&seen.past()[..place]).next_back()?,
+            );
+            let outside = libm::log(last / touch.ask).max(0.0) - libm::log(touch.bid / last).max(0.0);
+            let moved = libm::log(now / last);
+            let back = if moved * outside < 0.0 {
+                moved.abs().min(outside.abs())
+            } else {
+                0.0
+            };
+            last * libm::expm1(moved.signum() * back)
+        }
         "spread_change" => before.and(quote).map(|quote| quote.ask - quote.bid)?,
         "crossing" if trade.is_none() => (quote?.bid - quote?.ask).max(0.0),
         "spread" => (quote?.ask - quote?.bid).max(0.0),
@@ -279,6 +295,8 @@ fn check_steady() -> BTreeSet<&'static str> {
                 "ask_reversal",
                 "quote_reversal",
                 "round_trip",
+                "quick_reversal",
+                "quick_quote_reversal",
             ],
         ),
         (0.5, &["volatility_ratio", "volatility_ratio_slow"]),
@@ -291,6 +309,7 @@ fn check_steady() -> BTreeSet<&'static str> {
         ),
         (30.0, &["trade_size_median", "trade_size_peak"]),
         (0.5, &["reversal", "trade_reversal", "round_trip", "trade_round_trip"]),
+        (0.5, &["quick_reversal", "quick_trade_reversal"]),
     ];
     let mut checked = BTreeSet::new();
     for (seen, told) in [(&quotes, &of_quotes[..]), (&trades, &of_trades)] {
