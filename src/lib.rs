@@ -56,7 +56,7 @@
 //! [`arms`](pipeline::arms) make statistics of rows and the model's errors,
 //! [`calibration`](pipeline::calibration) turns these into probabilities by [`tail`](pipeline::tail)s, those of all features
 //! at once by [`tails`](pipeline::tails), and [`openings`](pipeline::openings) into how often an alert opens, which
-//! [`run`](pipeline::run) counts,
+//! [`run`](pipeline::run) counts and [`recent`](pipeline::recent) ticks lessen,
 //! [`budget`](pipeline::budget) says which of them is too small, by how fast ticks come,
 //! [`alert`](pipeline::alert) gives alerts their life, [`shock`](pipeline::shock) makes one of many, and
 //! [`detector`](pipeline::detector) owns it all.
@@ -229,6 +229,9 @@
 //!   the end of an alert whose instrument is silent. So that end alone may differ between two runs.
 //! - **Silence is found by the tick that ends it.** The guards see ticks alone, so an instrument that stays silent, and a
 //!   whole partition that does, raise no alert.
+//! - **What is odd again and again counts for less** ([`recent`](pipeline::recent)). The cost: a fault soon after another
+//!   must be odder. At one false alarm in 10,000 ticks, recall of faults some 1,200 ticks apart rose from 0.85 to 0.87 by
+//!   it (nine feeds, one seed), that of faults 400 ticks apart fell from 0.77 to 0.70.
 //! - **Between two trainings the judge's level alone follows the ticks.** Scaling, the other arms' levels and the shapes of all
 //!   tails wait for the next model, and what the level has learnt is lost with a restart.
 //! - **Training takes all recent ticks**, those within alerts and around halts too. The cost: the tails of an

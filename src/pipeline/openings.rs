@@ -15,7 +15,7 @@ const KNOTS: usize = 6;
 const FIRST: f32 = 1.5;
 const STEP: f32 = 0.5;
 /// Fewest runs that say how often they come.
-const RUNS_MIN: u32 = 12;
+const RUNS_MIN: u32 = 30;
 /// Of what runs save at a height, this share is believed of the next where too few runs say (share): farther out they are
 /// shorter, and a market's changes cost what they save (measured on nine feeds, fitted on first halves and counted on later
 /// ones).
