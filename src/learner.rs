@@ -335,6 +335,7 @@ impl Learner {
                 let terms = gate::Terms {
                     threshold: config.alerts.threshold(),
                     held_back_share: config.training.held_back_share,
+                    runs: config.training.runs,
                     seed: config.training.seed,
                 };
                 let verdict = gate::compare(&champion.model(), &challenger.model(), &ticks, &terms);

@@ -232,8 +232,9 @@
 //! - **What is odd again and again counts for less** ([`recent`](pipeline::recent)). The cost: a fault soon after another
 //!   must be odder. At one false alarm in 10,000 ticks, recall of faults some 1,200 ticks apart rose from 0.85 to 0.87 by
 //!   it (nine feeds, one seed), that of faults 400 ticks apart fell from 0.77 to 0.70.
-//! - **Between two trainings the judge's level alone follows the ticks.** Scaling, the other arms' levels and the shapes of all
-//!   tails wait for the next model, and what the level has learnt is lost with a restart.
+//! - **Between two trainings the judge's level and habituation alone follow the ticks.** Scaling, the other arms' levels and
+//!   the shapes of all tails wait for the next model; what level and habituation have learnt is lost with a restart and
+//!   with every new model.
 //! - **Training takes all recent ticks**, those within alerts and around halts too. The cost: the tails of an
 //!   instrument with a long incident grow wide, and it is blinder until the incident is history.
 //! - **Trainings are triggered by the interval alone**, not by drift or on request; there are no canaries, no muted

@@ -20,7 +20,7 @@ use crate::pipeline::feature::CATALOGUE;
 use crate::pipeline::score::{Model, ModelVersion};
 
 /// Format that this program writes and reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// Key of the JSON document in the safetensors metadata.
 const METADATA_KEY: &str = "tapewatch";
 
@@ -82,7 +82,7 @@ pub enum ArtifactError {
     #[error("the \"{METADATA_KEY}\" section cannot be read: {0}")]
     BadDocument(#[from] serde_json::Error),
     /// Another format.
-    #[error("format {found}; this program reads format {FORMAT}")]
+    #[error("format {found}; this program reads format {FORMAT}: train anew, or keep the program that wrote it")]
     OtherFormat {
         /// The format found.
         found: u32,

@@ -253,7 +253,7 @@ pub struct Observation {
     pub lasting: f32,
     /// Score from which it is anomalous (> 0).
     pub threshold: f32,
-    /// The arm with the highest score.
+    /// The guard where it alone would have raised the alert, else the arm with the highest score.
     pub arm: Arm,
     /// What is wrong.
     pub kind: AlertKind,
@@ -411,10 +411,19 @@ mod tests {
     }
 
     fn revisions_by(scores: &[f32], threshold: impl Fn(usize) -> f32) -> Vec<(AlertState, u32, Severity, u64, i64)> {
+        let pairs: Vec<(f32, f32)> = scores.iter().map(|score| (*score, *score)).collect();
+        revisions_of(&pairs, threshold)
+    }
+
+    /// Pairs: the score, and the one with nothing taken off.
+    fn revisions_of(
+        scores: &[(f32, f32)],
+        threshold: impl Fn(usize) -> f32,
+    ) -> Vec<(AlertState, u32, Severity, u64, i64)> {
         let mut episode = Episode::default();
         let name: Arc<str> = "A".into();
         let mut out = Vec::new();
-        for (i, score) in scores.iter().enumerate() {
+        for (i, (score, lasting)) in scores.iter().enumerate() {
             let at = TopicPartition {
                 topic: TopicIndex(0),
                 partition: Partition(2),
@@ -429,7 +438,7 @@ mod tests {
                     arrival_time: ArrivalTime(i as i64),
                 },
                 score: *score,
-                lasting: *score,
+                lasting: *lasting,
                 threshold: threshold(i),
                 arm: Arm::Reconstruction,
                 kind: AlertKind::Anomaly,
@@ -467,6 +476,15 @@ mod tests {
     fn scores_between_resolving_level_and_threshold_open_nothing_and_keep_an_alert_open() {
         assert!(revisions(&[3.9; 20]).is_empty());
         assert_eq!(revisions(&[&[4.0][..], &[3.1; 20]].concat()).len(), 1);
+    }
+
+    #[test]
+    fn an_alert_opens_by_its_score_and_goes_on_by_what_it_was_before_anything_was_taken_off() {
+        assert!(revisions_of(&[(3.9, 5.0); 9], |_| CONFIG.threshold()).is_empty());
+        let burst = [&[(4.5, 4.5)][..], &[(1.0, 3.5); 20], &[(1.0, 1.0); 3]].concat();
+        let found = revisions_of(&burst, |_| CONFIG.threshold());
+        let states: Vec<_> = found.iter().map(|(state, _, _, ticks, _)| (*state, *ticks)).collect();
+        assert_eq!(states, [(AlertState::Opened, 1), (AlertState::Resolved, 24)]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Openings {
             if runs >= RUNS_MIN {
                 decades[knot] = libm::log10(ticks as f64 / f64::from(runs)) as f32;
             } else if let Some((_, gain)) = before {
-                decades[knot] += GAIN_KEPT * gain;
+                decades[knot] += GAIN_KEPT * gain.max(0.0);
             }
             if let Some((decades_before, _)) = before {
                 decades[knot] = decades[knot].max(decades_before + RISE_MIN);
@@ -112,6 +112,9 @@ mod tests {
         let openings = Openings::fit(&clustered(10), RunRule::default());
         assert!((openings.apply(3.0) - 4.0).abs() < 0.15, "{openings:?}");
         assert!((openings.apply(2.5) - 3.5).abs() < 0.6, "{openings:?}");
+        // At 4 too few runs speak: half of what they save at 3.5 is believed.
+        let gains = [3.5, 4.0].map(|height| openings.apply(height) - height);
+        assert!((gains[1] - 0.5 * gains[0]).abs() < 0.01 && gains[1] > 0.2, "{gains:?}");
         // Far out there is one decade for one decade.
         assert!((openings.apply(7.0) - openings.apply(6.0) - 1.0).abs() < 1e-5);
     }

@@ -2,6 +2,7 @@
 //!
 //! An alert lives as long as a run of its instrument's ticks, and what a score means is counted in the runs that normal
 //! ticks make. Both go by the one rule that stands here, or a budget would be counted in other alerts than those that open.
+//! (With a stride above 1 they differ: to an alert the ticks between are quiet ones, unless a guard speaks.)
 
 /// When a run is over.
 #[derive(Clone, Copy, Debug, PartialEq)]

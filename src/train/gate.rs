@@ -10,8 +10,11 @@ use serde::Serialize;
 use super::calibrate::score_rows;
 use super::dataset::{Chunk, Split};
 use crate::inject::{self, Catalogue};
+use crate::pipeline::arms::RowErrors;
+use crate::pipeline::calibration::Calibration;
 use crate::pipeline::feature::FEATURES;
 use crate::pipeline::recent::Recent;
+use crate::pipeline::run::RunRule;
 use crate::pipeline::scaler::InputTransform;
 use crate::pipeline::score::Model;
 use crate::pipeline::tick::InstrumentTicks;
@@ -97,6 +100,8 @@ pub struct Terms {
     pub threshold: f32,
     /// Share of the newest ticks that neither model's weights were fitted to (0–1).
     pub held_back_share: f64,
+    /// Which ticks are one alert.
+    pub runs: RunRule,
     /// Seed of the injected faults.
     pub seed: u64,
 }
@@ -168,18 +173,17 @@ fn figures(model: &Model, clean: &[Chunk], faulty: &[Chunk], terms: &Terms) -> F
         let common = InputTransform::fit(&chunk.rows[rows.clone()]);
         let found = score_rows(&*model.scorer, &calibration.transform, &chunk.rows, rows.clone());
         let skipped = rows.len() - found.rows.len();
-        for (index, (row_errors, expected)) in found.rows.iter().zip(&found.expected).enumerate() {
+        for (index, expected) in found.expected.iter().enumerate() {
             let raw = &chunk.rows[rows.start + skipped + index];
             error += common_error(&common, &calibration.transform, raw, expected);
-            alarms += f64::from(u8::from(
-                calibration.surprise(row_errors, &Recent::default()).score >= terms.threshold,
-            ));
-            scored += 1.0;
         }
+        let above = above(calibration, &found.rows, terms);
+        alarms += above.iter().filter(|above| **above).count() as f64;
+        scored += above.len() as f64;
     }
     let (found, events) = faulty
         .iter()
-        .map(|chunk| recalled(model, chunk, terms.threshold))
+        .map(|chunk| recalled(model, chunk, terms))
         .fold((0, 0), |(found, events), (more_found, more_events)| {
             (found + more_found, events + more_events)
         });
@@ -189,6 +193,17 @@ fn figures(model: &Model, clean: &[Chunk], faulty: &[Chunk], terms: &Terms) -> F
         false_alarm_share: share(alarms, scored),
         injected_recall: share(f64::from(found), f64::from(events)),
     }
+}
+
+/// Tells which of consecutive rows a detector would find anomalous.
+fn above(calibration: &Calibration, rows: &[RowErrors], terms: &Terms) -> Vec<bool> {
+    let mut recent = Recent::default();
+    let is_above = |row: &RowErrors| {
+        let surprise = calibration.surprise(row, &recent);
+        recent.habituation.take(surprise.rarity, terms.runs);
+        surprise.score >= terms.threshold
+    };
+    rows.iter().map(is_above).collect()
 }
 
 /// Mean absolute error over features in units common to both models, each feature's bounded so that none drowns the rest.
@@ -206,7 +221,7 @@ fn common_error(
 }
 
 /// Counts the injected faults that the model finds, and all of them.
-fn recalled(model: &Model, chunk: &Chunk, threshold: f32) -> (u32, u32) {
+fn recalled(model: &Model, chunk: &Chunk, terms: &Terms) -> (u32, u32) {
     let calibration = model.calibrations.of(&chunk.instrument);
     let first = chunk
         .labels
@@ -219,10 +234,10 @@ fn recalled(model: &Model, chunk: &Chunk, threshold: f32) -> (u32, u32) {
         &chunk.rows,
         first..chunk.rows.len(),
     );
+    let above = above(calibration, &scored.rows, terms);
     let is_found = |label: &&inject::Label| {
-        let rows = (label.start..=label.end).filter_map(|row| scored.rows.get(row.checked_sub(first)?));
-        rows.into_iter()
-            .any(|row| calibration.surprise(row, &Recent::default()).score >= threshold)
+        let mut rows = (label.start..=label.end).filter_map(|row| above.get(row.checked_sub(first)?));
+        rows.any(|above| *above)
     };
     (
         chunk.labels.iter().filter(is_found).count() as u32,

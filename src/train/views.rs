@@ -126,7 +126,8 @@ fn coarse(ticks: &[Tick]) -> Option<Vec<Tick>> {
 
 /// Keeps about one tick of so many, without a rhythm of its own; other `rest`s keep other ticks.
 fn thinned(ticks: &[Tick], of: usize, rest: usize) -> Vec<Tick> {
-    let keeps = |index: usize| index * 7919 % 1009 % of == rest;
+    // The golden section's multiples modulo 1 are as even as can be, and never in step with anything.
+    let keeps = |index: usize| index * 624 % 1009 * of / 1009 == rest;
     let kept = ticks.iter().enumerate().filter(|(index, _)| keeps(*index));
     kept.map(|(_, tick)| *tick).collect()
 }

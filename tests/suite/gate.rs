@@ -14,6 +14,7 @@ const SEED: u64 = 7;
 fn terms() -> Terms {
     let config = market::config();
     Terms {
+        runs: config.training.runs,
         threshold: config.alerts.threshold(),
         held_back_share: config.training.held_back_share,
         seed: SEED,

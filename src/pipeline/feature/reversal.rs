@@ -94,6 +94,15 @@ pub(super) const GROUP: Group = Group {
     ],
 };
 
+/// Gives the smaller of a move and one before it with the sign of the newer where they are opposite; 0 where they agree.
+fn smaller_opposite(now: f64, before: f64) -> f64 {
+    if now * before < 0.0 {
+        now.signum() * now.abs().min(before.abs())
+    } else {
+        0.0
+    }
+}
+
 /// The last move of one price that was not zero, and the updates of the price since.
 #[derive(Clone, Copy, Debug, Default)]
 struct Track {
@@ -111,19 +120,16 @@ struct Back {
 impl Track {
     /// Gives how far `now`, the move of the newest update, goes back.
     fn back(&self, now: f64) -> Back {
-        let size = if now * self.last < 0.0 {
-            now.signum() * now.abs().min(self.last.abs())
-        } else {
-            0.0
-        };
-        let updates = self.updates.saturating_add(1);
-        Back { size, updates }
+        Back {
+            size: smaller_opposite(now, self.last),
+            updates: self.updates.saturating_add(1),
+        }
     }
 
     /// Gives how much of `now` and the opposite move before it cancels beyond what is left of them, with the sign of `now`:
     /// the price has been elsewhere and is back; 0 where more is left than cancels.
     fn round_trip(&self, now: f64) -> f64 {
-        let back = self.back(now).size;
+        let back = smaller_opposite(now, self.last);
         back.signum() * (back.abs() - (now + self.last).abs()).max(0.0)
     }
 
@@ -204,11 +210,7 @@ impl ReversalState {
         columns.push(self.volatility.relative(reference.per_update()));
         columns.push(self.volatility.relative(both.per_update()));
         columns.push(self.trade_volatility.relative(trade.per_update()));
-        let outside = Track {
-            last: self.outside,
-            updates: 0,
-        };
-        columns.push(self.volatility.relative(outside.back(moves.trade).size));
+        columns.push(self.volatility.relative(smaller_opposite(moves.trade, self.outside)));
         self.write_scales(&mut *columns.scales, [reference, both, trade].map(|back| back.updates));
         self.remember(tick, step);
     }

@@ -177,6 +177,35 @@ fn sides_that_move_alone_or_alike_are_told_apart() {
 }
 
 #[test]
+fn moves_ten_times_as_large_show_by_their_logarithm() {
+    let mut state = FeatureState::default();
+    let mut row = [0.0; FEATURES];
+    for i in 0..2060 {
+        let step = if i < 2000 { 0.01 } else { 0.1 };
+        row = state.observe(&quote_at(i, 100.0 + step * (i % 2) as f64));
+    }
+    let found = row[column("move_size_8")];
+    assert!((1.9..2.4).contains(&found), "{found}");
+}
+
+#[test]
+fn quotes_between_two_trades_are_no_updates_of_the_trades() {
+    let quick = |quotes: i64| {
+        let mut state = warm(1000);
+        for i in 0..60 {
+            state.observe(&trade_at(1000 + i, 100.0 + 0.01 * (i % 2) as f64, 1.0));
+        }
+        state.observe(&trade_at(1060, 101.0, 1.0));
+        for i in 0..quotes {
+            state.observe(&quote_at(1061 + i, walk(i)));
+        }
+        state.observe(&trade_at(1061 + quotes, 100.0, 1.0))[column("quick_trade_reversal")]
+    };
+    assert!(quick(0) < -10.0);
+    assert_eq!(quick(0), quick(7));
+}
+
+#[test]
 fn trade_only_feed_moves_the_reference_and_its_sizes() {
     let mut state = FeatureState::default();
     for i in 0..500 {
