@@ -52,16 +52,16 @@ impl Openings {
         let mut decades = Self::default().decades;
         for knot in 0..KNOTS {
             let runs: u32 = scores.iter().map(|scores| rule.count(scores, height(knot))).sum();
-            let before = knot
+            let gain_before = knot
                 .checked_sub(1)
-                .map(|before| (decades[before], decades[before] - height(before)));
+                .map_or(0.0, |before| decades[before] - height(before));
             if runs >= RUNS_MIN {
                 decades[knot] = libm::log10(ticks as f64 / f64::from(runs)) as f32;
-            } else if let Some((_, gain)) = before {
-                decades[knot] += GAIN_KEPT * gain.max(0.0);
+            } else {
+                decades[knot] += GAIN_KEPT * gain_before.max(0.0);
             }
-            if let Some((decades_before, _)) = before {
-                decades[knot] = decades[knot].max(decades_before + RISE_MIN);
+            if knot > 0 {
+                decades[knot] = decades[knot].max(decades[knot - 1] + RISE_MIN);
             }
         }
         Openings { decades }

@@ -83,8 +83,13 @@ impl Scale {
 
     /// Gives `amount` in units of the level; 0 while there is no level.
     pub fn relative(&self, amount: f64) -> f64 {
-        if self.value() > 0.0 { amount / self.value() } else { 0.0 }
+        relative(amount, self.value())
     }
+}
+
+/// Gives `amount` in units of a level; 0 while there is no level.
+pub fn relative(amount: f64, level: f64) -> f64 {
+    if level > 0.0 { amount / level } else { 0.0 }
 }
 
 /// The level of a signed quantity and its spread, each moved at most by a clipped deviation.

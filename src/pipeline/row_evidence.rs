@@ -20,8 +20,8 @@ pub(super) struct RowEvidence<'a> {
 }
 
 impl<'a> RowEvidence<'a> {
-    /// Compares a scored row with what the model made of it; `running` takes the errors in where the window speaks. `None` when the model does not
-    /// reconstruct.
+    /// Compares a scored row with what the model made of it; `running` takes the errors in where the window speaks. `None`
+    /// when the model does not reconstruct.
     pub fn new(
         calibration: &'a Calibration,
         batch: &'a Batch,

@@ -68,6 +68,8 @@ pub struct Kernel {
 
 /// The queues of a block of items: which take part in which step.
 struct Queues {
+    /// F, the numbers of one row.
+    features: usize,
     /// Rows of each item, and rows of the items before it.
     lengths: [usize; BLOCK_ROWS],
     starts: [usize; BLOCK_ROWS],
@@ -81,6 +83,7 @@ struct Queues {
 impl Queues {
     fn of(items: &[CarriedRows<'_>], features: usize) -> Self {
         let mut queues = Queues {
+            features,
             lengths: [0; BLOCK_ROWS],
             starts: [0; BLOCK_ROWS],
             order: std::array::from_fn(|index| index),
@@ -114,7 +117,7 @@ impl Queues {
     /// Copies the rows of as many steps from `step` on as fit, step by step; gives these steps. `first`: the place of the
     /// items' first row in the evidence.
     fn gather(&self, items: &[CarriedRows<'_>], step: usize, first: usize, encoded: &mut Encoded<'_>) -> Range<usize> {
-        let features = encoded.rows.len() / BLOCK_ROWS;
+        let features = self.features;
         let mut end = step;
         encoded.n = 0;
         while end < self.longest() && encoded.n + self.active(end).len() <= BLOCK_ROWS {
@@ -337,9 +340,6 @@ impl Kernel {
     /// Lets every head look at the rows and writes what it says to their places.
     fn run_heads(&self, encoded: &Encoded<'_>, rebuilt: usize, mut scratch: Scratch<'_>, evidence: &mut Evidence) {
         let (n, features) = (encoded.n, self.spec.input_size);
-        if n == 0 {
-            return;
-        }
         let states = |data| Rows {
             data,
             stride: self.encoder.state_len(),

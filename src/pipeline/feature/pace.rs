@@ -3,7 +3,7 @@
 use super::price::{Step, log_ratio};
 use super::scales::positive;
 use super::{Columns, Group, feature, log_count};
-use crate::pipeline::robust::{LONG_PAST, Mean, Past, RECENT, Scale};
+use crate::pipeline::robust::{LONG_PAST, Mean, Past, RECENT, Scale, relative};
 use crate::pipeline::tick::Tick;
 use crate::pipeline::time::EventTime;
 
@@ -141,10 +141,7 @@ impl PaceState {
         let moved = step.moves.reference;
         // What a random walk would have made of the time that has passed, at least of one tick's.
         let sigmas = (1.0 + self.gap.relative(gap).max(0.0)).sqrt();
-        columns.push(match step.volatility > 0.0 {
-            true => moved / (step.volatility * sigmas),
-            false => 0.0,
-        });
+        columns.push(relative(moved, step.volatility * sigmas));
         let scales = &mut *columns.scales;
         scales.sigmas_of_time = sigmas as f32;
         scales.gap_level = positive(self.gap.value());

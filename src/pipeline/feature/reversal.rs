@@ -6,7 +6,7 @@
 use super::price::{Moves, Step};
 use super::scales::{Scales, positive};
 use super::{Columns, Group, feature};
-use crate::pipeline::robust::Scale;
+use crate::pipeline::robust::{Scale, relative};
 use crate::pipeline::tick::Tick;
 
 /// The columns that are written here.
@@ -149,13 +149,10 @@ impl Track {
 impl Back {
     /// Gives the move back of bid and ask together: the smaller one where both go the same way.
     fn of_both(bid: Back, ask: Back) -> Back {
-        let size = if bid.size * ask.size > 0.0 {
-            bid.size.signum() * bid.size.abs().min(ask.size.abs())
-        } else {
-            0.0
-        };
-        let updates = bid.updates.max(ask.updates);
-        Back { size, updates }
+        Back {
+            size: smaller_opposite(bid.size, -ask.size),
+            updates: bid.updates.max(ask.updates),
+        }
     }
 
     /// Gives the share of the size that counts for each update.
@@ -196,17 +193,16 @@ impl ReversalState {
     /// Writes the columns of moves back.
     pub(super) fn observe(&mut self, tick: &Tick, step: &Step, columns: &mut Columns<'_>) {
         let moves = &step.moves;
-        let sigmas = |size: f64, sigma: f64| if sigma > 0.0 { size / sigma } else { 0.0 };
         let (bid, ask) = (self.bid.back(moves.bid), self.ask.back(moves.ask));
         let both = Back::of_both(bid, ask);
         let (reference, trade) = (self.reference.back(moves.reference), self.trade.back(moves.trade));
-        columns.push(sigmas(reference.size, step.volatility));
-        columns.push(sigmas(bid.size, step.volatility));
-        columns.push(sigmas(ask.size, step.volatility));
-        columns.push(sigmas(trade.size, step.trade_volatility));
-        columns.push(sigmas(both.size, step.volatility));
-        columns.push(sigmas(self.reference.round_trip(moves.reference), step.volatility));
-        columns.push(sigmas(self.trade.round_trip(moves.trade), step.trade_volatility));
+        columns.push(relative(reference.size, step.volatility));
+        columns.push(relative(bid.size, step.volatility));
+        columns.push(relative(ask.size, step.volatility));
+        columns.push(relative(trade.size, step.trade_volatility));
+        columns.push(relative(both.size, step.volatility));
+        columns.push(relative(self.reference.round_trip(moves.reference), step.volatility));
+        columns.push(relative(self.trade.round_trip(moves.trade), step.trade_volatility));
         columns.push(self.volatility.relative(reference.per_update()));
         columns.push(self.volatility.relative(both.per_update()));
         columns.push(self.trade_volatility.relative(trade.per_update()));

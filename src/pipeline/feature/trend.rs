@@ -3,7 +3,7 @@
 use super::price::{Step, difference, log_ratio};
 use super::scales::{Scales, positive};
 use super::{Columns, Group, feature};
-use crate::pipeline::robust::{Cusum, LONG_PAST, Level, Mean, Past, RECENT, RunningMedian, Scale};
+use crate::pipeline::robust::{Cusum, LONG_PAST, Level, Mean, Past, RECENT, RunningMedian, Scale, relative};
 use crate::pipeline::tick::Tick;
 
 /// The columns that are written here.
@@ -207,7 +207,6 @@ impl TrendState {
     }
 
     fn write_displacements(&self, step: &Step, columns: &mut Columns<'_>) {
-        let sigmas = |distance: f64, sigma: f64| if sigma > 0.0 { distance / sigma } else { 0.0 };
         let now = &step.now;
         for (price, median) in [
             (now.reference, self.median_9.value()),
@@ -215,11 +214,11 @@ impl TrendState {
             (now.bid, self.bid_median_9.value()),
             (now.ask, self.ask_median_9.value()),
         ] {
-            columns.push(sigmas(difference(price, median), step.volatility));
+            columns.push(relative(difference(price, median), step.volatility));
         }
         columns.push(match step.moves.trade == 0.0 {
             true => 0.0,
-            false => sigmas(
+            false => relative(
                 difference(now.trade, self.trade_median_9.value()),
                 step.trade_volatility,
             ),
