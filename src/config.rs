@@ -18,7 +18,8 @@ use crate::pipeline::alert::AlertConfig;
 use crate::pipeline::decode::{DecodeConfig, Decoder};
 use crate::pipeline::detector::{DetectorConfig, LimitConfig};
 use crate::pipeline::guard::GuardConfig;
-use crate::train::trainer::{SizeConfig, TrainingConfig};
+use crate::train::size::SizeConfig;
+use crate::train::trainer::TrainingConfig;
 
 /// The built-in defaults, as a commented file.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");

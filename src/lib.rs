@@ -95,7 +95,7 @@
 //!
 //! ## [`train`]: from ticks to a model that may take over
 //!
-//! [`dataset`](train::dataset) makes rows of ticks. A model with a judge learns from copies with injected faults:
+//! [`size`](train::size) says which model is trained, [`dataset`](train::dataset) makes rows of ticks. A model with a judge learns from copies with injected faults:
 //! [`views`](train::views) shows each feed as others might have sent it, [`exposure`](train::exposure) injects and asks,
 //! [`event_loss`](train::event_loss) is what the answers cost, [`fit_judge`](train::fit_judge) is the loop around them. A model
 //! without one learns to rebuild clean rows ([`fit`](train::fit)). [`calibrate`](train::calibrate) makes probabilities of what

@@ -10,5 +10,6 @@ pub mod exposure;
 pub mod fit;
 pub mod fit_judge;
 pub mod gate;
+pub mod size;
 pub mod trainer;
 pub mod views;
