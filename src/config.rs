@@ -3,23 +3,28 @@
 //! Every module owns its own section; here they are put together. An error names the key and says what to do. Knows no
 //! defaults but `config/default.toml`, which is built in.
 
-mod detection;
+mod ranges;
+mod relations;
+mod toml_text;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use config::builder::DefaultState;
-use config::{ConfigBuilder, Environment, File, FileFormat};
+use config::{ConfigBuilder, Environment};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::kafka::client::KafkaConfig;
 use crate::pipeline::alert::AlertConfig;
-use crate::pipeline::decode::{DecodeConfig, Decoder};
+use crate::pipeline::decode::DecodeConfig;
 use crate::pipeline::detector::{DetectorConfig, LimitConfig};
 use crate::pipeline::guard::GuardConfig;
 use crate::train::size::SizeConfig;
 use crate::train::trainer::TrainingConfig;
+
+pub use self::ranges::Range;
+use self::toml_text::TomlText;
 
 /// The built-in defaults, as a commented file.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -94,19 +99,19 @@ pub struct OutputConfig {
 pub struct RetrainConfig {
     /// Whether models are trained at all.
     pub enabled: bool,
-    /// Time between two trainings (seconds, > 0).
+    /// Time between two trainings (seconds, 1 to a year).
     pub interval_secs: u64,
-    /// How far back ticks are read (seconds of arrival time, > 0).
+    /// How far back ticks are read (seconds of arrival time, 1 to a year).
     pub history_secs: u64,
-    /// Most ticks that are read for one training (> 0).
+    /// Most ticks that are read for one training (ticks, 1–10⁹).
     pub history_ticks_max: usize,
     /// Where models are kept.
     pub models_dir: PathBuf,
-    /// Models kept (> 0).
+    /// Models kept (1–10,000).
     pub models_kept: usize,
-    /// How often the store is looked at (seconds, > 0).
+    /// How often the store is looked at (seconds, 1 to an hour).
     pub watch_interval_secs: u64,
-    /// Longest wait with scoring for the first model (seconds; 0: never wait).
+    /// Longest wait with scoring for the first model (seconds, up to a day; 0: never wait).
     pub first_model_wait_secs: u64,
 }
 
@@ -114,19 +119,19 @@ pub struct RetrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerConfig {
-    /// Workers in this process (> 0).
+    /// Workers in this process (1–256).
     pub workers: usize,
-    /// Most records in one batch (> 0).
+    /// Most records in one batch (1–65,536).
     pub batch_records_max: usize,
-    /// Longest wait for a record (milliseconds, > 0).
+    /// Longest wait for a record (milliseconds, 1–1000).
     pub poll_timeout_ms: u64,
-    /// Time between two commits (milliseconds, > 0).
+    /// Time between two commits (milliseconds, 1 to an hour).
     pub commit_interval_ms: u64,
-    /// Records that may wait for acknowledgement (> 0).
+    /// Records that may wait for acknowledgement (1–1,000,000).
     pub in_flight_max: usize,
-    /// Longest time to drain (seconds, > 0).
+    /// Longest time to drain (seconds, 1–300, below the session's time-out).
     pub drain_secs: u64,
-    /// Longest time with lag and without a record (seconds, > 0).
+    /// Longest time with lag and without a record (seconds, more than `drain_secs`, up to a day).
     pub stall_secs: u64,
 }
 
@@ -187,10 +192,10 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is not TOML, or a value has the wrong type or an unknown key.
+    /// The file is not TOML.
     #[error("{0}")]
     Malformed(String),
-    /// Values that make no sense.
+    /// Keys that nobody knows, values of a wrong type or out of their range, or that do not fit each other.
     #[error("{}", list(.0))]
     Invalid(Vec<Problem>),
 }
@@ -220,14 +225,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] that names the key.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX)
-            .prefix_separator("__")
-            .separator("__")
-            .try_parsing(true)
-            .list_separator(",")
-            .with_list_parse_key("input.topics");
-        let text = file.map(read).transpose()?;
-        Self::build(text.as_deref(), Some(environment))
+        let text = file.map(text_of).transpose()?;
+        Self::build(text.as_deref(), Some(environment()))
     }
 
     /// Reads defaults, then the text of a file, without looking at the environment.
@@ -239,33 +238,41 @@ impl Config {
     }
 
     fn build(text: Option<&str>, environment: Option<Environment>) -> Result<Self, ConfigError> {
-        let mut builder: ConfigBuilder<DefaultState> =
-            config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        let defaults = || config::Config::builder().add_source(TomlText::source(DEFAULTS));
+        let mut builder: ConfigBuilder<DefaultState> = defaults();
         if let Some(text) = text {
-            builder = builder.add_source(File::from_str(text, FileFormat::Toml));
+            builder = builder.add_source(TomlText::source(text));
         }
         if let Some(environment) = environment {
             builder = builder.add_source(environment);
         }
-        let merged = builder
-            .build()
-            .map_err(|error| ConfigError::Malformed(error.to_string()))?;
-        let mut config: Config = serde_path_to_error::deserialize(merged).map_err(|error| {
-            let path = error.path().to_string();
-            let text = error.into_inner().to_string();
-            ConfigError::Malformed(if path == "." || text.contains(&path) {
-                text
-            } else {
-                format!("{path}: {text}")
-            })
+        let built = |builder: ConfigBuilder<DefaultState>| builder.build().map(|merged| merged.cache);
+        let malformed = |error: config::ConfigError| ConfigError::Malformed(error.to_string());
+        let mut merged = built(builder).map_err(malformed)?;
+        let mut problems = ranges::check(&mut merged, &built(defaults()).map_err(malformed)?);
+        match Self::read(merged) {
+            Ok(config) => {
+                problems.extend(relations::check(&config));
+                match problems.is_empty() {
+                    true => Ok(config),
+                    false => Err(ConfigError::Invalid(problems)),
+                }
+            }
+            Err(problem) => {
+                problems.push(problem);
+                Err(ConfigError::Invalid(problems))
+            }
+        }
+    }
+
+    /// Makes a configuration of what was merged, unless a key is unknown or something has the wrong type.
+    fn read(merged: config::Value) -> Result<Self, Problem> {
+        let mut config: Config = serde_path_to_error::deserialize(merged).map_err(|error| Problem {
+            key: error.path().to_string(),
+            text: error.into_inner().to_string(),
         })?;
         config.training.runs = config.alerts.runs();
-        let problems = config.problems();
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError::Invalid(problems))
-        }
+        Ok(config)
     }
 
     /// Gives what the detector is told.
@@ -278,163 +285,18 @@ impl Config {
             limits: self.detector.clone(),
         }
     }
-
-    /// Lists the values that make no sense.
-    fn problems(&self) -> Vec<Problem> {
-        let mut check = Checks::default();
-        check.that(
-            "kafka.brokers",
-            !self.kafka.brokers.trim().is_empty(),
-            "expected host:port, found nothing",
-        );
-        check.that(
-            "kafka.group",
-            !self.kafka.group.trim().is_empty(),
-            "expected a name, found nothing",
-        );
-        check.above_zero("kafka.start_timeout_secs", self.kafka.start_timeout_secs);
-        check.that(
-            "input.topics",
-            !self.input.topics.is_empty(),
-            "expected at least one topic",
-        );
-        for topic in self
-            .input
-            .topics
-            .iter()
-            .chain([&self.output.alerts_topic, &self.output.dead_letters_topic])
-        {
-            check.that(
-                "topics",
-                is_topic_name(topic),
-                &format!("{topic:?} is no topic name; expected [A-Za-z0-9._-]+"),
-            );
-        }
-        for output in [&self.output.alerts_topic, &self.output.dead_letters_topic] {
-            let is_input = self.input.topics.contains(output);
-            check.that(
-                "output",
-                !is_input,
-                &format!("{output} is an input topic too; the daemon would read itself"),
-            );
-        }
-        if let Err(problem) = Decoder::new(&self.decode) {
-            check.problems.push(Problem {
-                key: "decode".into(),
-                text: problem,
-            });
-        }
-        check.above_zero("decode.record_bytes_max", self.decode.record_bytes_max as u64);
-        check.above_zero("decode.instrument_bytes_max", self.decode.instrument_bytes_max as u64);
-        self.check_guards(&mut check);
-        self.check_detection(&mut check);
-        self.check_learning(&mut check);
-        self.check_edges(&mut check);
-        check.problems
-    }
-
-    fn check_learning(&self, check: &mut Checks) {
-        if let Err(problem) = self.model.check() {
-            check.problems.push(Problem {
-                key: "model".into(),
-                text: problem,
-            });
-        }
-        let training = &self.training;
-        let share = training.held_back_share;
-        check.that(
-            "training.held_back_share",
-            share > 0.0 && share < 1.0,
-            "expected a share between 0 and 1",
-        );
-        check.above_zero(
-            "training.ticks_per_instrument_min",
-            training.ticks_per_instrument_min as u64,
-        );
-        check.that(
-            "training.ticks_per_instrument_max",
-            training.ticks_per_instrument_max >= training.ticks_per_instrument_min,
-            "expected at least training.ticks_per_instrument_min",
-        );
-        for (key, value) in [
-            ("training.fit.batch_windows", training.fit.batch_windows),
-            ("training.fit.windows_max", training.fit.windows_max),
-            ("training.fit.epochs_max", training.fit.epochs_max),
-            ("training.fit.patience_epochs", training.fit.patience_epochs),
-            ("training.exposure.copies", training.exposure.copies),
-            ("training.exposure.ticks_max", training.exposure.ticks_max),
-            ("training.exposure.batch_sequences", training.exposure.batch_sequences),
-            ("retrain.history_ticks_max", self.retrain.history_ticks_max),
-            ("retrain.models_kept", self.retrain.models_kept),
-        ] {
-            check.above_zero(key, value as u64);
-        }
-        for (key, rate) in [
-            ("training.fit.learning_rate", training.fit.learning_rate),
-            ("training.exposure.learning_rate", training.exposure.learning_rate),
-        ] {
-            check.that(key, rate > 0.0, "expected more than 0");
-        }
-        for (key, share) in [
-            ("training.exposure.feature_dropout", training.exposure.feature_dropout),
-            ("training.exposure.state_dropout", training.exposure.state_dropout),
-        ] {
-            check.that(key, (0.0..1.0).contains(&share), "expected a share from 0 to below 1");
-        }
-        check.above_zero("retrain.interval_secs", self.retrain.interval_secs);
-        check.above_zero("retrain.history_secs", self.retrain.history_secs);
-        check.above_zero("retrain.watch_interval_secs", self.retrain.watch_interval_secs);
-    }
-
-    fn check_edges(&self, check: &mut Checks) {
-        let worker = &self.worker;
-        check.that(
-            "worker.workers",
-            (1..=256).contains(&worker.workers),
-            &format!("expected 1 to 256, found {}", worker.workers),
-        );
-        check.above_zero("worker.batch_records_max", worker.batch_records_max as u64);
-        check.above_zero("worker.poll_timeout_ms", worker.poll_timeout_ms);
-        check.above_zero("worker.commit_interval_ms", worker.commit_interval_ms);
-        check.above_zero("worker.in_flight_max", worker.in_flight_max as u64);
-        check.above_zero("worker.drain_secs", worker.drain_secs);
-        check.above_zero("worker.stall_secs", worker.stall_secs);
-        let listen = self.http.listen.parse::<std::net::SocketAddr>();
-        check.that(
-            "http.listen",
-            listen.is_ok(),
-            &format!("expected address:port, found {:?}", self.http.listen),
-        );
-    }
 }
 
-#[derive(Default)]
-struct Checks {
-    problems: Vec<Problem>,
+fn environment() -> Environment {
+    Environment::with_prefix(ENVIRONMENT_PREFIX)
+        .prefix_separator("__")
+        .separator("__")
+        .try_parsing(true)
+        .list_separator(",")
+        .with_list_parse_key("input.topics")
 }
 
-impl Checks {
-    fn that(&mut self, key: &str, holds: bool, text: &str) {
-        if !holds {
-            self.problems.push(Problem {
-                key: key.into(),
-                text: text.into(),
-            });
-        }
-    }
-
-    fn above_zero(&mut self, key: &str, value: u64) {
-        self.that(key, value > 0, "expected more than 0, found 0");
-    }
-}
-
-fn is_topic_name(name: &str) -> bool {
-    const LENGTH_MAX: usize = 249;
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    !name.is_empty() && name.len() <= LENGTH_MAX && name.bytes().all(allowed)
-}
-
-fn read(path: &Path) -> Result<String, ConfigError> {
+fn text_of(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
         path: path.into(),
         source,
@@ -482,40 +344,41 @@ mod tests {
     }
 
     #[test]
-    fn values_out_of_range_are_named_all_at_once() {
+    fn problems_of_all_kinds_are_named_at_once() {
         let text = error("[worker]\nworkers = 0\n[alerts]\nfalse_alarms_per_10k_ticks = 0\n[model]\nlookback = 100");
-        for key in [
-            "worker.workers",
-            "alerts.false_alarms_per_10k_ticks",
-            "detector.rows_kept",
-        ] {
-            assert!(text.contains(key), "{key}: {text}");
-        }
-        let text = error("[alerts]\nfalse_alarms_per_instrument_day = -1\nfalse_alarms_per_hour = nan");
         for problem in [
-            "alerts.false_alarms_per_instrument_day: expected 0 or more, found -1",
-            "alerts.false_alarms_per_hour: expected 0 or more, found NaN",
+            "worker.workers: expected 1 to 256 workers, found 0",
+            "alerts.false_alarms_per_10k_ticks: expected 0.00001 to 1000 alerts, found 0",
+            "detector.rows_kept: expected at least model.lookback = 100",
         ] {
             assert!(text.contains(problem), "{problem}: {text}");
         }
-        let text = error("[alerts]\nshock_instruments_min = 1\nshock_share = 0\nshock_window_secs = 90");
-        for problem in [
-            "alerts.shock_instruments_min: expected 0 (never) or at least 2, found 1",
-            "alerts.shock_share: expected a share above 0 and at most 1, found 0",
-            "alerts.shock_active_secs: expected at least alerts.shock_window_secs = 90",
-        ] {
+        let text = error("[worker]\nworkers = 0\nwrkers = 3");
+        for problem in ["worker.workers: expected 1 to 256 workers, found 0", "wrkers"] {
             assert!(text.contains(problem), "{problem}: {text}");
         }
-        let text = error("[guards]\nstale_secs_max = 1.0\nfrozen_ticks_min = 0\nsequence_hole_max = 0");
-        for problem in [
-            "guards.stale_secs_max: expected more than 2, found 1",
-            "guards.frozen_ticks_min: expected more than 0",
-            "guards.sequence_hole_max: expected more than 0",
+    }
+
+    #[test]
+    fn numbers_of_the_environment_are_held_to_their_ranges() {
+        let build = |name: &str, value: &str| {
+            let variables = [(name.to_owned(), value.to_owned())].into();
+            Config::build(None, Some(environment().source(Some(variables))))
+        };
+        let error = |name: &str, value: &str| build(name, value).unwrap_err().to_string();
+        assert_eq!(
+            build("TAPEWATCH__WORKER__DRAIN_SECS", "30").unwrap().worker.drain_secs,
+            30
+        );
+        for (value, found) in [
+            ("0", "found 0"),
+            ("18446744073709551615", "found 18446744073709552000"),
+            ("nan", "found NaN"),
+            ("soon", "found \"soon\""),
         ] {
-            assert!(text.contains(problem), "{problem}: {text}");
+            let text = error("TAPEWATCH__WORKER__DRAIN_SECS", value);
+            assert_eq!(text, format!("worker.drain_secs: expected 1 to 300 seconds, {found}"));
         }
-        assert!(error("[output]\nalerts_topic = \"ticks\"").contains("read itself"));
-        assert!(error("[decode.json]\nprice = \"price\"").contains("json.price"));
     }
 
     #[test]

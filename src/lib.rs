@@ -95,9 +95,10 @@
 //!
 //! ## [`train`]: from ticks to a model that may take over
 //!
-//! [`size`](train::size) says which model is trained, [`dataset`](train::dataset) makes rows of ticks. A model with a judge learns from copies with injected faults:
-//! [`views`](train::views) shows each feed as others might have sent it, [`exposure`](train::exposure) injects and asks,
-//! [`event_loss`](train::event_loss) is what the answers cost, [`fit_judge`](train::fit_judge) is the loop around them. A model
+//! [`size`](train::size) says which model is trained, [`dataset`](train::dataset) makes rows of ticks. A model with a judge
+//! learns from copies with injected faults: [`views`](train::views) shows each feed as others might have sent it,
+//! [`exposure`](train::exposure) injects and asks, [`event_loss`](train::event_loss) is what the answers cost,
+//! [`fit_judge`](train::fit_judge) is the loop around them. A model
 //! without one learns to rebuild clean rows ([`fit`](train::fit)). [`calibrate`](train::calibrate) makes probabilities of what
 //! it says, [`gate`](train::gate) compares it with the present one, [`trainer`](train::trainer) puts all together.
 //!
@@ -142,6 +143,8 @@
 //! `config/default.toml` < file < environment, checked as a whole before anything starts.
 //!
 //! - *Absent:* from the store, locks: one process of the group trains. From the configuration, defaults in code.
+//! - *Invariant:* every number of the configuration has a range, which stands in one table and beside the key in
+//!   `default.toml`; all values that are off are named at once.
 //!
 //! ## [`offline`]: recorded and synthetic ticks
 //!

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{CannotWrite, ConfigArguments, Exit, say, terminal};
+use super::{CannotWrite, ConfigArguments, Exit, say, seeds, terminal};
 use crate::config::Config;
 use crate::model::artifact::Artifact;
 use crate::model::base::Base;
@@ -40,14 +40,14 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// Score every instrument with weights fitted to the others, in so many rounds: how well a model does on what it has
-    /// never seen. There is no page of it, since a page shows one model.
-    #[arg(long, value_name = "ROUNDS", conflicts_with_all = ["model", "report"], value_parser = clap::value_parser!(u8).range(2..))]
+    /// never seen (2 to 100). There is no page of it, since a page shows one model.
+    #[arg(long, value_name = "ROUNDS", conflicts_with_all = ["model", "report"], value_parser = clap::value_parser!(u8).range(2..=100))]
     zero_shot: Option<u8>,
     /// What the fit starts from, in place of model.base: the embedded model, or none.
     #[arg(long, value_name = "BASE", value_parser = ["embedded", "none"])]
     base: Option<String>,
     /// Seed of the fit, in place of training.seed.
-    #[arg(long)]
+    #[arg(long, value_parser = seeds())]
     seed: Option<u64>,
     /// Print all figures as one JSON object.
     #[arg(long, requires = "labels")]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use indicatif::ProgressBar;
 
-use super::{Exit, say, terminal};
+use super::{Exit, say, seeds, terminal};
 use crate::config::{Config, LogConfig, LogFormat, LogLevel};
 use crate::daemon::DaemonOptions;
 use crate::demo::scenario::Scenario;
@@ -52,11 +52,12 @@ pub struct Arguments {
     /// Stream these recorded ticks (files or folders) in place of the synthetic market; faults are injected all the same.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     ticks: Vec<PathBuf>,
-    /// Ticks of the synthetic market.
-    #[arg(long, default_value_t = 160_000)]
-    size: usize,
+    /// Ticks of the synthetic market (20,000 to 10,000,000).
+    // With fewer, an instrument's share of them is too small to learn from; more take gigabytes.
+    #[arg(long, default_value_t = 160_000, value_parser = clap::value_parser!(u32).range(20_000..=10_000_000))]
+    size: u32,
     /// Seed of market, faults and training.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seeds())]
     seed: u64,
     /// Use this model instead of training one.
     #[arg(long, value_name = "FILE")]
@@ -122,7 +123,7 @@ fn market(arguments: &Arguments, config: &Config, seed: u64) -> anyhow::Result<V
     if arguments.ticks.is_empty() {
         let market = MarketConfig {
             instruments: 4,
-            ticks: arguments.size,
+            ticks: arguments.size as usize,
             seed,
             start: MARKET_OPEN,
         };

@@ -15,6 +15,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
 use rdkafka::error::KafkaError;
 
@@ -72,6 +73,11 @@ impl ConfigArguments {
     fn load(&self) -> Result<Config, ConfigError> {
         Config::load(self.config.as_deref())
     }
+}
+
+/// What a seed may be: the same as `training.seed`, in whose place it can stand.
+fn seeds() -> RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(..=i64::MAX as u64)
 }
 
 /// How a command ended (the codes of BSD's sysexits where one fits).

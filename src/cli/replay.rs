@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::ValueEnum;
 
 use super::{ConfigArguments, Exit, terminal};
+use crate::config::Range;
 use crate::kafka::feeder::Feeder;
 use crate::offline::replay::{RecordForm, Replay};
 use crate::offline::tick_files;
@@ -19,6 +20,9 @@ enum Form {
     Csv,
 }
 
+/// Slower, and a gap of an hour lasts for months; faster, and it is a microsecond.
+const SPEEDS: Range = Range::Real(0.001, 1e6);
+
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -29,8 +33,8 @@ pub struct Arguments {
     /// Topic to write to, in place of the first of input.topics.
     #[arg(long)]
     topic: Option<String>,
-    /// So many times as fast as recorded; without it, as fast as possible.
-    #[arg(long, value_name = "FACTOR")]
+    /// So many times as fast as recorded (0.001 to 1,000,000); without it, as fast as possible.
+    #[arg(long, value_name = "FACTOR", value_parser = |text: &str| SPEEDS.parse(text))]
     speed: Option<f64>,
     /// Form of the records.
     #[arg(long, value_enum, default_value_t = Form::Json)]
@@ -44,10 +48,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut config = arguments.config.load()?;
     if let Some(brokers) = &arguments.brokers {
         config.kafka.brokers.clone_from(brokers);
-    }
-    if arguments.speed.is_some_and(|speed| !(speed.is_finite() && speed > 0.0)) {
-        eprintln!("error: --speed: expected a factor above 0");
-        return Ok(Exit::Usage);
     }
     let topic = arguments.topic.as_ref().unwrap_or(&config.input.topics[0]);
     let files = tick_files::list(&arguments.ticks)?;

@@ -121,6 +121,12 @@ impl KafkaConfig {
         Ok(client)
     }
 
+    /// Gives the value of a librdkafka property that consumers are given by the configuration, if it stands there.
+    pub fn consumer_property(&self, property: &str) -> Option<&str> {
+        let own = self.consumer_properties.get(property);
+        own.or_else(|| self.properties.get(property)).map(String::as_str)
+    }
+
     /// Gives the settings of a consumer outside the group, for reading back.
     ///
     /// # Errors

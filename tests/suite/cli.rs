@@ -52,6 +52,43 @@ fn unknown_flag_and_missing_command_end_with_2() {
 }
 
 #[test]
+fn numbers_out_of_range_end_with_2_and_the_range() {
+    let folder = folder("");
+    let backtest = ["backtest", "--train", "x", "--test", "x"];
+    for (command, flag, value, range) in [
+        (&["demo"][..], "--size", "0", "20000..=10000000"),
+        (&["demo"], "--size", "99999999999", "20000..=10000000"),
+        (&["demo"], "--seed", "18446744073709551615", "0..=9223372036854775807"),
+        (&backtest, "--seed", "9223372036854775808", "0..=9223372036854775807"),
+        (&backtest, "--zero-shot", "1", "2..=100"),
+        (&["replay", "x"], "--speed", "0", "expected 0.001 to 1000000, found 0"),
+        (
+            &["replay", "x"],
+            "--speed",
+            "inf",
+            "expected 0.001 to 1000000, found inf",
+        ),
+        (
+            &["replay", "x"],
+            "--speed",
+            "NaN",
+            "expected 0.001 to 1000000, found NaN",
+        ),
+        (
+            &["replay", "x"],
+            "--speed",
+            "fast",
+            "expected 0.001 to 1000000, found \"fast\"",
+        ),
+    ] {
+        let arguments: Vec<&str> = command.iter().copied().chain([flag, value]).collect();
+        let ended = expect(folder.path(), 2, &arguments);
+        let text = &ended.stderr;
+        assert!(text.contains(flag) && text.contains(range), "{flag} {value}: {text}");
+    }
+}
+
+#[test]
 fn help_and_version_go_to_stdout_and_end_with_0() {
     let folder = folder("");
     let help = expect(folder.path(), 0, &["--help"]);
