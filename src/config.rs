@@ -3,6 +3,7 @@
 //! Every module owns its own section; here they are put together. An error names the key and says what to do. Knows no
 //! defaults but `config/default.toml`, which is built in.
 
+mod moved;
 mod ranges;
 mod relations;
 mod toml_text;
@@ -249,7 +250,8 @@ impl Config {
         let built = |builder: ConfigBuilder<DefaultState>| builder.build().map(|merged| merged.cache);
         let malformed = |error: config::ConfigError| ConfigError::Malformed(error.to_string());
         let mut merged = built(builder).map_err(malformed)?;
-        let mut problems = ranges::check(&mut merged, &built(defaults()).map_err(malformed)?);
+        let mut problems = moved::check(&mut merged);
+        problems.extend(ranges::check(&mut merged, &built(defaults()).map_err(malformed)?));
         match Self::read(merged) {
             Ok(config) => {
                 problems.extend(relations::check(&config));

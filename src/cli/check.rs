@@ -58,7 +58,7 @@ fn summary(config: &Config) -> String {
     let model = &config.model;
     lines.push(format!(
         "  model      LSTM of {} units × {}, {} rows back",
-        model.hidden_size, model.layers, model.lookback
+        model.hidden_size, model.experimental.layers, model.lookback
     ));
     lines.push(format!("  models in  {}", config.retrain.models_dir.display()));
     lines.join("\n")

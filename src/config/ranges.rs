@@ -89,13 +89,21 @@ const BOUNDS: &[Bound] = &[
     real("alerts.shock_active_secs", 0.001..=DAY as f64, "seconds"),
     // A layer of more costs more per tick than anyone pays.
     whole("model.hidden_size", 1..=ModelSpec::HIDDEN_MAX as i128, "units"),
-    whole("model.layers", 1..=ModelSpec::LAYERS_MAX as i128, "layers"),
     whole("model.lookback", 2..=ModelSpec::LOOKBACK_MAX as i128, "rows"),
-    real("model.dropout", 0.0..=0.95, ""),
-    whole("model.bottleneck", 0..=ModelSpec::HIDDEN_MAX as i128, "numbers"),
     whole("model.decoded_rows", 1..=ModelSpec::LOOKBACK_MAX as i128, "rows"),
-    whole("model.horizon", 0..=ModelSpec::LOOKBACK_MAX as i128, "rows"),
     whole("model.judge_hidden", 0..=ModelSpec::HIDDEN_MAX as i128, "units"),
+    whole("model.experimental.layers", 1..=ModelSpec::LAYERS_MAX as i128, "layers"),
+    real("model.experimental.dropout", 0.0..=0.95, ""),
+    whole(
+        "model.experimental.bottleneck",
+        0..=ModelSpec::HIDDEN_MAX as i128,
+        "numbers",
+    ),
+    whole(
+        "model.experimental.horizon",
+        0..=ModelSpec::LOOKBACK_MAX as i128,
+        "rows",
+    ),
     // What a whole number of TOML can be.
     whole("training.seed", 0..=i64::MAX as i128, ""),
     whole("training.ticks_per_instrument_max", 1..=100_000_000, "ticks"),

@@ -13,50 +13,59 @@ use crate::pipeline::feature::FEATURES;
 pub struct SizeConfig {
     /// What training starts from, and what scores until then.
     pub base: Base,
-    /// Units per layer (> 0; multiples of 16 fill the widest vectors).
+    /// Units per layer (1–512; multiples of 16 fill the widest vectors).
     pub hidden_size: usize,
-    /// Stacked layers of encoder, decoder and predictor (1–4).
-    pub layers: usize,
-    /// Rows per window (> 1).
+    /// Rows per window (2–1024); with carried context, rows that the encoder reads between two rebuilds in training.
     pub lookback: usize,
-    /// How the encoder holds what came before a tick.
-    pub context: ContextKind,
-    /// Whether the gates have biases.
-    pub bias: bool,
-    /// Share of the outputs between layers that training drops (0–1, 1 excluded).
-    pub dropout: f32,
-    /// Whether the encoder reads windows in both directions (window context alone).
-    pub bidirectional: bool,
-    /// Numbers that the encoder's state is squeezed through; 0: no bottleneck.
-    pub bottleneck: usize,
     /// Newest rows that the decoder is trained to rebuild (1–lookback).
     pub decoded_rows: usize,
-    /// Next rows that a predictor is trained to foretell beside the decoder; 0: no predictor.
-    pub horizon: usize,
-    /// Whether decoder and predictor read their own last row.
-    pub conditioned: bool,
-    /// Units of the judge's two hidden layers; 0 each: no judge.
+    /// Units of the judge's two hidden layers (1–512); 0 each: no judge.
     pub judge_hidden: [usize; 2],
     /// Whether a second net of the judge, on the row alone, is averaged in.
     pub judge_row_net: bool,
+    /// Parts that the default model does without.
+    pub experimental: PartsConfig,
+}
+
+/// Parts of the family of models that the default model does without.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartsConfig {
+    /// How the encoder holds what came before a tick.
+    pub context: ContextKind,
+    /// Stacked layers of encoder, decoder and predictor (1–4).
+    pub layers: usize,
+    /// Whether the gates have biases.
+    pub bias: bool,
+    /// Share of the outputs between layers that training drops (0–0.95).
+    pub dropout: f32,
+    /// Whether the encoder reads windows in both directions (window context alone).
+    pub bidirectional: bool,
+    /// Numbers that the encoder's state is squeezed through (0–512); 0: no bottleneck.
+    pub bottleneck: usize,
+    /// Next rows that a predictor is trained to foretell beside the decoder (0–lookback); 0: no predictor.
+    pub horizon: usize,
+    /// Whether decoder and predictor read their own last row.
+    pub conditioned: bool,
 }
 
 impl SizeConfig {
     /// Gives the spec of a model of this size over our features.
     pub fn spec(&self) -> ModelSpec {
+        let parts = self.experimental;
         ModelSpec {
             input_size: FEATURES,
             hidden_size: self.hidden_size,
-            layers: self.layers,
+            layers: parts.layers,
             lookback: self.lookback,
-            context: self.context,
-            bias: self.bias,
-            dropout: self.dropout,
-            bidirectional: self.bidirectional,
-            bottleneck: self.bottleneck,
+            context: parts.context,
+            bias: parts.bias,
+            dropout: parts.dropout,
+            bidirectional: parts.bidirectional,
+            bottleneck: parts.bottleneck,
             decoded_rows: self.decoded_rows,
-            horizon: self.horizon,
-            conditioned: self.conditioned,
+            horizon: parts.horizon,
+            conditioned: parts.conditioned,
             judge: (self.judge_hidden != [0, 0]).then_some(JudgeSpec {
                 hidden: self.judge_hidden,
                 row_net: self.judge_row_net,
@@ -78,9 +87,8 @@ impl SizeConfig {
             // The detector rests on the reconstruction error.
             return Err("decoded_rows: expected 1 or more, found 0".into());
         }
-        if self.judge_hidden != [0, 0] && self.context == ContextKind::Window {
-            let text =
-                "judge_hidden: a judge is taught on a carried state; use context = \"carried\", or [0, 0] for no judge";
+        if self.judge_hidden != [0, 0] && self.experimental.context == ContextKind::Window {
+            let text = "judge_hidden: a judge is taught on a carried state; use experimental.context = \"carried\", or [0, 0] for no judge";
             return Err(text.into());
         }
         self.spec().check()?;

@@ -128,6 +128,7 @@ history_ticks_max = 24000
 models_dir = "models"
 [worker]
 commit_interval_ms = 300
+drain_secs = 5
 [http]
 listen = "{address}"
 [log]
@@ -253,8 +254,8 @@ fn every_tick_is_accounted_for_while_models_are_trained_and_swapped() {
 
 #[test]
 fn killed_daemon_goes_on_at_its_last_commit() {
-    // The group notices the crash within three seconds.
-    let session = "\"session.timeout.ms\" = \"3000\"\n\"heartbeat.interval.ms\" = \"300\"";
+    // The group notices the crash within six seconds.
+    let session = "\"session.timeout.ms\" = \"6000\"\n\"heartbeat.interval.ms\" = \"300\"";
     let Some(scene) = Scene::new("kill", session) else {
         return;
     };
