@@ -1,7 +1,7 @@
 //! tapewatch watches feeds of market ticks in Kafka and says which ticks are not like the others.
 //!
 //! This text is the architecture: what the parts are, what each promises, and what it deliberately does not know. How
-//! to run the program stands in `README.md`.
+//! to run the program stands in `README.md`, and all else about its use in `docs/`.
 //!
 //! # Bird's eye
 //!

@@ -1,4 +1,4 @@
-//! Every metric of the daemon, in one place; the README's catalogue lists the same names.
+//! Every metric of the daemon, in one place; the catalogue in `docs/operations.md` lists the same names.
 //!
 //! Labels are bounded: partition, kind, severity, reason, never an instrument.
 
@@ -245,8 +245,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_is_in_the_readme_and_no_other() {
-        let readme = include_str!("../README.md");
+    fn every_metric_is_in_the_docs_and_no_other() {
+        let catalogue = include_str!("../docs/operations.md");
         let text = Metrics::new().text();
         let exported: std::collections::BTreeSet<&str> = text
             .lines()
@@ -260,18 +260,29 @@ mod tests {
         ];
         for name in exported.iter().chain(&silent) {
             assert!(
-                readme.contains(&format!("`{name}`")),
-                "{name} is not in the README's catalogue"
+                catalogue.contains(&format!("| `{name}` |")),
+                "{name} is not in the catalogue of docs/operations.md"
             );
         }
-        for word in readme
-            .split('`')
-            .filter(|word| word.starts_with("tapewatch_") && !word.contains([' ', '*']))
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut pages = vec![root.join("README.md")];
+        pages.extend(root.join("docs").read_dir().unwrap().map(|entry| entry.unwrap().path()));
+        for page in pages
+            .iter()
+            .filter(|page| page.extension().is_some_and(|of| of == "md"))
         {
-            assert!(
-                exported.contains(word) || silent.contains(&word),
-                "the README's {word} is no metric"
-            );
+            let text = std::fs::read_to_string(page).unwrap();
+            for word in text
+                .split('`')
+                .filter(|word| word.starts_with("tapewatch_") && !word.contains([' ', '*', '(']))
+            {
+                let name = word.split('{').next().unwrap();
+                assert!(
+                    exported.contains(name) || silent.contains(&name),
+                    "{word} of {} is no metric",
+                    page.display()
+                );
+            }
         }
     }
 }

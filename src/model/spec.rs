@@ -2,7 +2,7 @@
 //!
 //! One encoder feeds any of three heads: a decoder that rebuilds the newest rows, a predictor of the next rows (both:
 //! the composite model of Srivastava et al. 2015, section 2.3), and a judge. The names of all parameters are those that
-//! PyTorch modules of the same parts give (see `README.md`, "Models").
+//! PyTorch modules of the same parts give (see `docs/models.md`, "PyTorch").
 
 use serde::{Deserialize, Serialize};
 

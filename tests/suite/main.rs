@@ -20,6 +20,7 @@ mod wait;
 mod allocations;
 mod cli;
 mod demo;
+mod docs;
 mod features;
 mod gate;
 mod golden;

@@ -101,14 +101,13 @@ fn alerts_without_feed_units_are_as_valid_as_before() {
 }
 
 #[test]
-fn every_guard_is_named_in_schema_and_readme() {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
-    let (schema, readme) = (read("deploy/schema/alert.v1.json"), read("README.md"));
+fn every_guard_is_named_in_the_schema() {
     for guard in Guard::ALL {
         let name = guard.name();
-        assert!(schema.contains(&format!("\"{name}\"")), "{name} is not in the schema");
-        assert!(readme.contains(&format!("| `{name}` |")), "{name} is not in the README");
+        assert!(
+            SCHEMA_JSON.contains(&format!("\"{name}\"")),
+            "{name} is not in the schema"
+        );
     }
 }
 
