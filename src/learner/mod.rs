@@ -4,30 +4,26 @@
 //! ticks back, fits, gates, stores. A failed or refused training leaves the champion in place and says why. Knows nothing
 //! of scoring.
 
-use std::collections::{BTreeMap, VecDeque};
+mod error;
+mod recent;
+mod training;
+
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 use crate::config::Config;
-use crate::kafka::client::BrokerError;
-use crate::kafka::history::{count_back, read_back};
 use crate::metrics::Metrics;
 use crate::model::artifact::Artifact;
 use crate::model::base;
-use crate::pipeline::decode::Decoder;
 use crate::pipeline::score::ModelVersion;
-use crate::pipeline::tick::{InstrumentTicks, Tick};
-use crate::pipeline::time::ArrivalTime;
 use crate::status::{Status, TrainingPhase};
-use crate::store::{ModelStore, StoreError};
-use crate::train::gate::{self, Verdict};
-use crate::train::trainer::{TrainError, settle, train};
+use crate::store::ModelStore;
+use crate::train::trainer::TrainError;
 use crate::worker::Command;
+use error::LearnError;
 
 /// Niceness of the thread: the workers' ticks come first.
 const NICENESS: i32 = 10;
@@ -47,31 +43,6 @@ pub struct LearnerContext {
     pub store: ModelStore,
     /// The workers.
     pub workers: Vec<Sender<Command>>,
-}
-
-/// Why a training gave no model.
-#[derive(Debug, Error)]
-enum LearnError {
-    #[error(transparent)]
-    Broker(#[from] BrokerError),
-    #[error(transparent)]
-    Train(#[from] TrainError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("decode: {0}")]
-    Decode(String),
-    #[error("{0}")]
-    Refused(Verdict),
-}
-
-impl LearnError {
-    fn outcome(&self) -> &'static str {
-        match self {
-            LearnError::Refused(_) => "refused",
-            LearnError::Train(TrainError::TooFewTicks { .. }) => "too_few_ticks",
-            _ => "failed",
-        }
-    }
 }
 
 /// The learning loop.
@@ -278,113 +249,6 @@ impl Learner {
         status.last_detail = Some(detail);
     }
 
-    /// Tells whether there are enough records for a training to be worth a try.
-    fn enough_records(&mut self) -> Result<bool, LearnError> {
-        if self.has_own_model() {
-            return Ok(true);
-        }
-        let config = &self.context.config;
-        let records = count_back(
-            &config.kafka,
-            &config.input.topics,
-            self.since(),
-            config.retrain.history_ticks_max,
-        )?;
-        // A quarter more than last time, so that a slow feed is not read over and over.
-        let needed =
-            (self.too_few_records + self.too_few_records / 4).max(config.training.ticks_per_instrument_min as u64);
-        if records < needed {
-            return Ok(false);
-        }
-        self.too_few_records = records;
-        Ok(true)
-    }
-
-    fn since(&self) -> ArrivalTime {
-        let history_ms = self.context.config.retrain.history_secs.saturating_mul(1000) as i64;
-        ArrivalTime::from_millis(jiff::Timestamp::now().as_millisecond().saturating_sub(history_ms))
-    }
-
-    fn train_and_gate(&self) -> Result<(Artifact, String), LearnError> {
-        let config = &self.context.config;
-        let ticks = self.read_ticks()?;
-        let version = self.next_version()?;
-        let trained_at = jiff::Timestamp::now().to_string();
-        if let (false, Some(base)) = (self.has_own_model(), &self.base) {
-            let settled = settle(base, &ticks, &config.training, version, &trained_at)?;
-            self.context.store.save(&settled)?;
-            return Ok((settled, "base model, calibrated to the instruments here".into()));
-        }
-        let mut progress = |progress: crate::train::fit::FitProgress| {
-            self.report(TrainingPhase::Fitting, progress.share);
-            self.continue_unless_stopped()
-        };
-        let challenger = train(
-            &ticks,
-            &config.model,
-            &config.training,
-            version,
-            &trained_at,
-            &mut progress,
-        )?;
-        self.report(TrainingPhase::Gating, 1.0);
-        let loss = challenger.provenance.loss.unwrap_or(f64::NAN);
-        let detail = match &self.champion {
-            None => format!("first model; loss {loss:.4}"),
-            Some(champion) => {
-                let terms = gate::Terms {
-                    threshold: config.alerts.threshold(),
-                    held_back_share: config.training.held_back_share,
-                    runs: config.training.runs,
-                    seed: config.training.seed,
-                };
-                let verdict = gate::compare(&champion.model(), &challenger.model(), &ticks, &terms);
-                if !verdict.accepted() {
-                    return Err(LearnError::Refused(verdict));
-                }
-                verdict.to_string()
-            }
-        };
-        self.context.store.save(&challenger)?;
-        Ok((challenger, detail))
-    }
-
-    fn next_version(&self) -> Result<ModelVersion, LearnError> {
-        let stored = self.context.store.versions()?.last().map_or(0, |version| version.0);
-        let known = self.champion.as_ref().map_or(0, |champion| champion.version.0);
-        Ok(ModelVersion(stored.max(known) + 1))
-    }
-
-    fn read_ticks(&self) -> Result<Vec<InstrumentTicks>, LearnError> {
-        let config = &self.context.config;
-        let decoder = Decoder::new(&config.decode).map_err(LearnError::Decode)?;
-        let mut ticks = RecentTicks::new(
-            config.training.ticks_per_instrument_max,
-            config.detector.instruments_max,
-        );
-        let max = config.retrain.history_ticks_max;
-        read_back(
-            &config.kafka,
-            &config.input.topics,
-            self.since(),
-            max,
-            |key, payload, progress| {
-                // What is no tick has its dead letter from the worker.
-                if let Ok(decoded) = decoder.decode(key, payload) {
-                    ticks.push(&decoded.instrument, decoded.tick);
-                }
-                if progress.records % 4096 == 0 {
-                    self.report(
-                        TrainingPhase::Reading,
-                        progress.records as f64 / progress.total.max(1) as f64,
-                    );
-                }
-                progress.records % 4096 != 0 || self.continue_unless_stopped().is_continue()
-            },
-        )?;
-        Ok(ticks.into_instruments())
-    }
-
     fn report(&self, phase: TrainingPhase, share: f64) {
         let mut status = self.context.status.training();
         status.phase = phase;
@@ -420,43 +284,5 @@ impl Learner {
         for worker in &self.context.workers {
             let _ = worker.send(Command::StopWaiting);
         }
-    }
-}
-
-/// The newest ticks of every instrument, within bounds.
-struct RecentTicks {
-    per_instrument_max: usize,
-    instruments_max: usize,
-    by_instrument: BTreeMap<String, VecDeque<Tick>>,
-}
-
-impl RecentTicks {
-    fn new(per_instrument_max: usize, instruments_max: usize) -> Self {
-        RecentTicks {
-            per_instrument_max,
-            instruments_max,
-            by_instrument: BTreeMap::new(),
-        }
-    }
-
-    fn push(&mut self, instrument: &str, tick: Tick) {
-        let is_full = self.by_instrument.len() >= self.instruments_max;
-        let ticks = match self.by_instrument.get_mut(instrument) {
-            Some(ticks) => ticks,
-            None if is_full => return,
-            None => self.by_instrument.entry(instrument.into()).or_default(),
-        };
-        if ticks.len() >= self.per_instrument_max {
-            ticks.pop_front();
-        }
-        ticks.push_back(tick);
-    }
-
-    fn into_instruments(self) -> Vec<InstrumentTicks> {
-        let list = |(instrument, ticks): (String, VecDeque<Tick>)| InstrumentTicks {
-            instrument,
-            ticks: ticks.into(),
-        };
-        self.by_instrument.into_iter().map(list).collect()
     }
 }

@@ -1,0 +1,124 @@
+//! One training: reads recent ticks back, fits or calibrates, gates, stores.
+
+use crate::kafka::history::{count_back, read_back};
+use crate::model::artifact::Artifact;
+use crate::pipeline::decode::Decoder;
+use crate::pipeline::score::ModelVersion;
+use crate::pipeline::tick::InstrumentTicks;
+use crate::pipeline::time::ArrivalTime;
+use crate::status::TrainingPhase;
+use crate::train::gate;
+use crate::train::trainer::{settle, train};
+
+use super::Learner;
+use super::error::LearnError;
+use super::recent::RecentTicks;
+
+impl Learner {
+    /// Tells whether there are enough records for a training to be worth a try.
+    pub(super) fn enough_records(&mut self) -> Result<bool, LearnError> {
+        if self.has_own_model() {
+            return Ok(true);
+        }
+        let config = &self.context.config;
+        let records = count_back(
+            &config.kafka,
+            &config.input.topics,
+            self.since(),
+            config.retrain.history_ticks_max,
+        )?;
+        // A quarter more than last time, so that a slow feed is not read over and over.
+        let needed =
+            (self.too_few_records + self.too_few_records / 4).max(config.training.ticks_per_instrument_min as u64);
+        if records < needed {
+            return Ok(false);
+        }
+        self.too_few_records = records;
+        Ok(true)
+    }
+
+    fn since(&self) -> ArrivalTime {
+        let history_ms = self.context.config.retrain.history_secs.saturating_mul(1000) as i64;
+        ArrivalTime::from_millis(jiff::Timestamp::now().as_millisecond().saturating_sub(history_ms))
+    }
+
+    pub(super) fn train_and_gate(&self) -> Result<(Artifact, String), LearnError> {
+        let config = &self.context.config;
+        let ticks = self.read_ticks()?;
+        let version = self.next_version()?;
+        let trained_at = jiff::Timestamp::now().to_string();
+        if let (false, Some(base)) = (self.has_own_model(), &self.base) {
+            let settled = settle(base, &ticks, &config.training, version, &trained_at)?;
+            self.context.store.save(&settled)?;
+            return Ok((settled, "base model, calibrated to the instruments here".into()));
+        }
+        let mut progress = |progress: crate::train::fit::FitProgress| {
+            self.report(TrainingPhase::Fitting, progress.share);
+            self.continue_unless_stopped()
+        };
+        let challenger = train(
+            &ticks,
+            &config.model,
+            &config.training,
+            version,
+            &trained_at,
+            &mut progress,
+        )?;
+        self.report(TrainingPhase::Gating, 1.0);
+        let loss = challenger.provenance.loss.unwrap_or(f64::NAN);
+        let detail = match &self.champion {
+            None => format!("first model; loss {loss:.4}"),
+            Some(champion) => {
+                let terms = gate::Terms {
+                    threshold: config.alerts.threshold(),
+                    held_back_share: config.training.held_back_share,
+                    runs: config.training.runs,
+                    seed: config.training.seed,
+                };
+                let verdict = gate::compare(&champion.model(), &challenger.model(), &ticks, &terms);
+                if !verdict.accepted() {
+                    return Err(LearnError::Refused(verdict));
+                }
+                verdict.to_string()
+            }
+        };
+        self.context.store.save(&challenger)?;
+        Ok((challenger, detail))
+    }
+
+    fn next_version(&self) -> Result<ModelVersion, LearnError> {
+        let stored = self.context.store.versions()?.last().map_or(0, |version| version.0);
+        let known = self.champion.as_ref().map_or(0, |champion| champion.version.0);
+        Ok(ModelVersion(stored.max(known) + 1))
+    }
+
+    fn read_ticks(&self) -> Result<Vec<InstrumentTicks>, LearnError> {
+        let config = &self.context.config;
+        let decoder = Decoder::new(&config.decode).map_err(LearnError::Decode)?;
+        let mut ticks = RecentTicks::new(
+            config.training.ticks_per_instrument_max,
+            config.detector.instruments_max,
+        );
+        let max = config.retrain.history_ticks_max;
+        read_back(
+            &config.kafka,
+            &config.input.topics,
+            self.since(),
+            max,
+            |key, payload, progress| {
+                // What is no tick has its dead letter from the worker.
+                if let Ok(decoded) = decoder.decode(key, payload) {
+                    ticks.push(&decoded.instrument, decoded.tick);
+                }
+                if progress.records % 4096 == 0 {
+                    self.report(
+                        TrainingPhase::Reading,
+                        progress.records as f64 / progress.total.max(1) as f64,
+                    );
+                }
+                progress.records % 4096 != 0 || self.continue_unless_stopped().is_continue()
+            },
+        )?;
+        Ok(ticks.into_instruments())
+    }
+}
