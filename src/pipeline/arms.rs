@@ -1,10 +1,15 @@
 //! Arms: what each source of evidence makes of one row, before anything says what that means on an instrument.
 //!
-//! Four arms need no faults to learn from. Three see the newest tick alone: *reconstruction* its error under the decoder,
-//! *forecast* its error under the predictor, which has not seen it, *pointwise* the features themselves. *Window* sees the
-//! decoder's error as a mean over the rows of late, so that what is slightly wrong for long adds up. The *judge* has been
-//! taught what faults look like. An arm's statistic is the mean of its three most surprising features, since a mean over
-//! all of them divides one bad feature by everything that is well. Knows no model and no instrument.
+//! | arm | looks at | trained with faults |
+//! |---|---|---|
+//! | *judge* | the encoder's state and the row: log-odds that the row is part of a fault | yes |
+//! | *reconstruction* | the decoder's error on the newest row | no |
+//! | *forecast* | the error of the predictor, which has not seen the newest row | no |
+//! | *pointwise* | the features of the newest row themselves | no |
+//! | *window* | the decoder's mean error over recent rows, so that what is slightly wrong for long adds up | no |
+//!
+//! The statistic of an untaught arm is the mean of its three most surprising features. A mean over all 92 would hide one bad
+//! feature among many good ones. Knows no model and no instrument.
 
 use serde::{Deserialize, Serialize};
 
@@ -167,7 +172,8 @@ pub struct Drift {
 }
 
 impl Drift {
-    /// Step per tick (log-odds): some ten thousand ticks to follow a change. Four times as fast, it forgave faults.
+    /// Step per tick (log-odds). It takes some ten thousand ticks to follow a change. Four times as large, it made long faults
+    /// look usual.
     const RATE: f32 = 0.005;
     /// Farthest move (log-odds).
     const MAX: f32 = 4.0;
@@ -180,7 +186,7 @@ impl Drift {
         self.quantile = (self.quantile + Self::RATE * step).clamp(-Self::MAX, Self::MAX);
     }
 
-    /// Gives what to add to the level: unlike what instruments differ by, what one has moved by counts in full.
+    /// Gives what to add to the level. Instruments' levels differ by half of their quantiles; a drift counts in full.
     fn level(self) -> f32 {
         self.quantile
     }
@@ -229,8 +235,8 @@ impl Top {
     }
 }
 
-/// Gives the smallest of the [`TOP`] largest numbers. Each lane keeps its own largest without a branch, several lanes at a
-/// time; then the lanes' are joined.
+/// Gives the smallest of the [`TOP`] largest numbers. Each of several lanes first keeps its own largest numbers, without a
+/// branch. Then the lanes are joined.
 fn least_of_top(numbers: &[f32; FEATURES]) -> f32 {
     const LANES: usize = 4;
     let mut largest = [[f32::NEG_INFINITY; LANES]; TOP];

@@ -1,8 +1,8 @@
 //! The batch: every row that is due, gathered from all instruments and scored at once.
 //!
-//! A model with window context gets the whole window of each row; one with carried context gets the instrument's state
-//! and all rows that have come since. Promises that the evidence of a row does not depend on what else is in the batch
-//! (as every [`Scorer`] does), and that its memory is reused. Knows nothing of instruments but their slots.
+//! A model with window context gets the whole window of each row. A model with carried context gets the instrument's state
+//! and all rows that have come since. Promises that the evidence of a row does not depend on what else is in the batch (as
+//! every [`Scorer`] promises), and that its memory is reused. Knows nothing of instruments but their slots.
 
 use super::feature::{FEATURES, FeatureRow, Scales};
 use super::scaler::InputRow;
@@ -189,8 +189,8 @@ impl Batch {
     }
 }
 
-/// Gives an emptied list's memory to one whose items borrow from elsewhere: what is collected from a list's own items takes
-/// the list's memory.
+/// Empties a list and gives its memory to a list whose items borrow for another lifetime. Nothing is allocated, because
+/// collecting a vector's own iterator reuses the vector's memory.
 fn emptied<'a>(mut items: Vec<Item<'_>>) -> Vec<Item<'a>> {
     let nothing = |_: Item<'_>| Item {
         context: Context::Window(&[]),

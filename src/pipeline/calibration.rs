@@ -1,9 +1,14 @@
 //! Calibration: what a row and a model's errors on it mean on one instrument.
 //!
-//! The judge has been taught what faults look like; its log-odds are the word that counts. Beside it stand the arms that
-//! nobody has taught. Each of their values becomes a surprise by a tail of its own; the statistics of those that look at
-//! the newest tick are averaged, and the window's stands by itself. What an arm says is calibrated once more, by the
-//! instrument's own level and the tail of the group, so that one threshold serves all instruments. Knows no model.
+//! A row gets its rarity in three steps:
+//!
+//! | step | from | to |
+//! |---|---|---|
+//! | tails of single features | errors of decoder and predictor, in model input units | surprises |
+//! | arms | the three largest surprises of each untaught arm | one statistic for the newest row (their mean) and one for the window |
+//! | scales of arms | these statistics and the judge's log-odds | rarity: by the instrument's own level and the group's tail, so that one threshold serves all instruments |
+//!
+//! The judge decides where it can. An untaught arm decides only where it is higher by the handicap. Knows no model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +23,10 @@ use super::scaler::{InputRow, InputTransform, surprise_of};
 use super::tail::TailBounds;
 use super::tails::Tails;
 
-/// The arms that nobody has taught speak so much more softly beside a judge (decades): they find what no fault in the
-/// catalogue is like, and raise few alarms of their own.
+/// Beside a judge, the scores of the untaught arms are lowered by this (decades), so the judge decides where it can. They
+/// exist to catch faults unlike any in the training catalogue, and raise few alarms of their own.
 const HANDICAP_DECADES: f32 = 1.5;
-/// The price of a second opinion: the higher of two scores is twice as often as high by chance (decades).
+/// The higher of two scores is lowered by this (decades), because by chance it gets as high twice as often as one score.
 const SECOND_OPINION_DECADES: f32 = 0.3;
 
 /// What a row means on one instrument, or on an instrument of which nothing is known yet.
@@ -113,8 +118,9 @@ impl Tops {
         arms.into_iter().filter_map(|(arm, top)| Some((arm, top?)))
     }
 
-    /// Averaging beat either arm alone (event average precision on nine feeds, same fit: 0.72 against 0.70 and 0.68) and
-    /// weights that lean to the larger of both (0.77 against 0.75 and 0.74).
+    /// Gives the mean statistic of the arms on the newest row. The mean beat either arm alone (event average precision on
+    /// nine feeds, same fit: 0.72 against 0.70 and 0.68), and weights that favour the larger of both (0.77 against 0.75 and
+    /// 0.74).
     fn statistic(&self) -> f32 {
         let (sum, count) = self
             .newest()

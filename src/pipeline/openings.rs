@@ -1,9 +1,11 @@
 //! Openings: how often an alert opens at a score, from normal ticks.
 //!
-//! Ticks above a threshold come in runs, and a run is one alert. So a score that one tick in a thousand reaches opens an
-//! alert in several thousand ticks, and a budget that is meant in alerts would be kept by far too much. Counting the runs
-//! of normal ticks at several heights (the runs estimator of the extremal index: Smith & Weissman 1994) says what a height
-//! means in alerts. Promises a strictly rising map. Knows no instrument: it is the group's.
+//! Ticks above a threshold come in runs, and one run is one alert, so alerts are rarer than ticks. A height that one tick in
+//! a thousand reaches may open an alert only every several thousand ticks. The score corrects for this: calibration counts
+//! the runs of normal ticks at several heights (the runs estimator of the extremal index: Smith & Weissman 1994) and so
+//! knows what each height means in alerts. The correction is measured at heights where calibration saw at least 30 runs, and
+//! halved for every half decade above those, up to a height of 4. Promises a strictly rising map. Knows no instrument: the
+//! map is the group's.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +16,13 @@ use super::tail::SURPRISE_MAX;
 const KNOTS: usize = 6;
 const FIRST: f32 = 1.5;
 const STEP: f32 = 0.5;
-/// Fewest runs that say how often they come.
+/// Fewest runs from which the rate of alerts at a height is measured.
 const RUNS_MIN: u32 = 30;
-/// Of what runs save at a height, this share is believed of the next where too few runs say (share): farther out they are
-/// shorter, and a market's changes cost what they save (measured on nine feeds, fitted on first halves and counted on later
-/// ones).
+/// Heights with fewer than [`RUNS_MIN`] runs have no estimate of their own. There we keep this share (0–1) of the correction
+/// at the height below: farther out runs are shorter, and changes of the market cost what runs save (measured on nine
+/// feeds, fitted on first halves and counted on later ones).
 const GAIN_KEPT: f32 = 0.5;
-/// The map rises by so much from knot to knot at least (decades).
+/// The map rises from knot to knot by at least this (decades).
 const RISE_MIN: f32 = 0.05;
 
 /// From −log₁₀ of how rarely a tick is this odd to −log₁₀ of how rarely an alert opens this high.
@@ -112,7 +114,7 @@ mod tests {
         let openings = Openings::fit(&clustered(10), RunRule::default());
         assert!((openings.apply(3.0) - 4.0).abs() < 0.15, "{openings:?}");
         assert!((openings.apply(2.5) - 3.5).abs() < 0.6, "{openings:?}");
-        // At 4 too few runs speak: half of what they save at 3.5 is believed.
+        // There are too few runs at 4, so half of the correction at 3.5 is kept.
         let gains = [3.5, 4.0].map(|height| openings.apply(height) - height);
         assert!((gains[1] - 0.5 * gains[0]).abs() < 0.01 && gains[1] > 0.2, "{gains:?}");
         // Far out there is one decade for one decade.

@@ -1,9 +1,9 @@
-//! Recent ticks: what those of late on one instrument say of how the next is to be taken.
+//! Recent ticks: how the last ticks of one instrument change the score of the next one.
 //!
-//! The judge's level drifts with quiet ticks. And what is odd again and again within minutes is one thing and not many: a
-//! market's wild hour is rare, but within it wild ticks are not, and alerts of normal ticks come in bursts far longer than
-//! one alert. So each run of odd ticks makes the next count for less, by an amount that fades; within a run nothing is taken
-//! off for the run itself, and what is odd enough always opens an alert. Knows no model.
+//! Two things change it. The judge's level follows quiet ticks ([`Drift`]). And when odd ticks keep coming, later ones score
+//! lower ([`Habituation`]): a market's wild hour is rare, but within it wild ticks are not, so alerts on normal ticks come in
+//! bursts that are far longer than one alert. The reduction grows with every run of odd ticks, fades, and has a limit, so a
+//! tick that is odd enough always opens an alert. The run that is open does not lower its own ticks. Knows no model.
 
 use super::arms::Drift;
 use super::run::RunRule;
@@ -13,37 +13,39 @@ use super::run::RunRule;
 pub struct Recent {
     /// How far the judge's level has moved.
     pub drift: Drift,
-    /// What is taken off what is odd.
+    /// How much lower odd ticks score.
     pub habituation: Habituation,
 }
 
-/// How much is taken off what is odd on one instrument, by what has been odd of late.
+/// How much lower odd ticks score on one instrument, after the runs of odd ticks before them.
+///
+/// After one run of odd ticks the next scores up to 0.7 lower; each further run lowers it by up to 1 more, at most 3 in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Habituation {
-    /// Runs so far, each fading with every tick.
+    /// Runs so far, each with a weight that begins at 1 and fades with every tick.
     runs: f32,
-    /// Quiet ticks at the end of the open run, if one is.
+    /// Quiet ticks at the end of the open run; `None` when no run is open.
     open: Option<u32>,
-    /// What is taken off now (decades): what it was when the open run began, if one is.
+    /// The reduction at this tick (decades). It stands still while a run is open.
     penalty: f32,
 }
 
 impl Habituation {
-    /// From here on a tick is odd (decades).
+    /// A tick is odd from this rarity on (decades).
     const LEVEL: f32 = 3.0;
-    /// What is left of a run's weight after a tick: half after 300 ticks (2^(−1/300)).
+    /// A run's weight is multiplied by this at every tick, so that half is left after 300 ticks (2^(−1/300)).
     const FADING: f32 = 0.997_692_2;
-    /// Runs that cost nothing: what is left of one after 520 ticks.
+    /// This much weight costs nothing. A single run's weight has faded to it after 520 ticks.
     const FREE: f32 = 0.3;
-    /// Most that is taken off, at a decade for each run beyond (decades).
+    /// The largest reduction (decades). Each run beyond [`Self::FREE`] costs one decade.
     const MAX: f32 = 3.0;
 
-    /// Takes off the next tick's rarity what runs before it make it count less (decades).
+    /// Gives the next tick's rarity, less the reduction for the runs before it (decades).
     pub fn temper(&self, rarity: f32) -> f32 {
         (rarity - self.penalty).max(0.0)
     }
 
-    /// Takes in how rarely a normal tick is as odd as this one (−log₁₀, nothing taken off).
+    /// Takes in a tick's rarity: −log₁₀ of how rarely a normal tick is as odd, before any reduction.
     pub fn take(&mut self, rarity: f32, rule: RunRule) {
         self.runs *= Self::FADING;
         self.open = match self.open {

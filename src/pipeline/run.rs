@@ -1,8 +1,9 @@
 //! Runs: which ticks above a level belong together.
 //!
-//! An alert lives as long as a run of its instrument's ticks, and what a score means is counted in the runs that normal
-//! ticks make. Both go by the one rule that stands here, or a budget would be counted in other alerts than those that open.
-//! (With a stride above 1 they differ: to an alert the ticks between are quiet ones, unless a guard speaks.)
+//! An alert lasts as long as a run of its instrument's ticks, and calibration counts the runs of normal ticks to say what a
+//! score means. Both use the rule in this module. With two rules, the budget would count other alerts than those that open.
+//! (With a stride above 1 they differ: an alert takes the ticks between two scored ones for quiet ones, unless a guard finds
+//! something.)
 
 /// When a run is over.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,10 +1,10 @@
 //! The input transform: feature row → model input, per instrument and versioned with the model.
 //!
-//! An input is a signed surprise: −log₁₀ of the tail probability of the feature's distance from its median on that side,
-//! with the sign of the side, in units of two decades and clipped. It makes all instruments alike, so that weights serve
-//! instruments that they were not fitted to; and the gates of an LSTM, which are sensitive to the scale of their input,
-//! are never drowned by one wild value. Distances are divided by a robust scale and squashed (by their square root, far from the
-//! centre) before their tails are fitted. Knows no model.
+//! An input is a signed surprise: −log₁₀ of how rarely the feature is this far from its median on that side, with the sign of
+//! the side, in units of two decades, and clipped. A spread that is this wide once in 100 ticks, for example, becomes +1.
+//! This makes all instruments alike, so that weights serve instruments that they were not fitted to. And one wild value
+//! cannot drown the gates of an LSTM, which are sensitive to the scale of their input. Distances are divided by a robust
+//! scale and squashed (by their square root, far from the centre) before their tails are fitted. Knows no model.
 
 use serde::{Deserialize, Serialize};
 

@@ -12,13 +12,13 @@ pub(super) const TAIL_DECADES: f32 = 1.698_97;
 pub(super) const KNOTS: usize = 10;
 /// Decades of surprise from one knot to the next.
 pub(super) const KNOT_STEP: f32 = TAIL_DECADES / (KNOTS - 1) as f32;
-/// Fewest values above the threshold that a tail is fitted to: fewer say nothing of its shape (a feature that was nearly
-/// constant).
+/// Fewest values above the threshold that a tail is fitted to. Fewer, as of a feature that was nearly constant, say nothing
+/// of the tail's shape.
 const EXCESSES_MIN: usize = 30;
-/// What lies within this of everything seen is noise, in the statistic's unit: the smallest scale of a tail, so that a
-/// constant past never makes a tiny change critical.
+/// Smallest scale of a tail, in the statistic's unit. Changes below it are noise; without it, a tiny change after a constant
+/// past would be critical.
 const NOISE_FLOOR: f32 = 0.1;
-/// No probability is believed to be smaller than 10 to the minus this: far beyond what any sample can tell.
+/// Largest surprise (decades): 10⁻¹² is far below any probability that a sample can tell.
 pub const SURPRISE_MAX: f32 = 12.0;
 
 /// Bounds of a fitted tail.

@@ -116,8 +116,8 @@ pub trait Between<S: Simd> {
     fn part<const K: usize>(&mut self, simd: S);
 }
 
-/// Adds eight products to each sum as [`accumulate`] does, with other work spread among them: so many that the one is ready
-/// when the processor's short queue has room for it.
+/// Adds eight products to each sum as [`accumulate`] does, and interleaves the products with unrelated work. Eight products
+/// per piece of work is enough to hide its latency, so that out-of-order execution keeps both busy.
 ///
 /// # Panics
 /// When an operand is too short.
