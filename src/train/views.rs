@@ -1,7 +1,8 @@
 //! Views: one instrument's ticks as another instrument might have sent them.
 //!
-//! What a judge takes for usual, it takes from clean ticks, and those are few. A view is as real as the ticks behind it:
-//! a market turned upside down, a slower feed, a feed of trades or of quotes alone. Knows nothing of features or models.
+//! The judge learns from clean ticks what is usual, and there are few clean ticks. So each instrument is also shown in other
+//! views, which are as real as the ticks behind them: with prices mirrored, as a slower feed, as a feed of trades or of
+//! quotes alone. Knows nothing of features or models.
 
 use crate::inject::price_step;
 use crate::pipeline::tick::{Body, Quote, Tick, Trade};
