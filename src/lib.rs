@@ -59,7 +59,8 @@
 //! [`run`](pipeline::run) counts and [`recent`](pipeline::recent) ticks lessen,
 //! [`budget`](pipeline::budget) says which of them is too small, by how fast ticks come,
 //! [`alert`](pipeline::alert) gives alerts their life, [`shock`](pipeline::shock) makes one of many, and
-//! [`detector`](pipeline::detector) owns it all.
+//! [`detector`](pipeline::detector) owns it all. [`tick_reader`](pipeline::tick_reader) gathers the ticks that a model is
+//! made of, from topics and files alike; which ticks are duplicates, [`repeats`](pipeline::repeats) tells it and the guard.
 //!
 //! - *Absent:* clocks, I/O, logging, threads, randomness, candle, rdkafka, tokio, and every other room of this crate.
 //!   Logarithms and exponentials come from `libm`, so that every machine gives the same bits.
@@ -98,13 +99,16 @@
 //! [`size`](train::size) says which model is trained, [`dataset`](train::dataset) makes rows of ticks. A model with a judge
 //! learns from copies with injected faults: [`views`](train::views) shows each feed as others might have sent it,
 //! [`exposure`](train::exposure) injects and asks, [`event_loss`](train::event_loss) is what the answers cost,
-//! [`fit_judge`](train::fit_judge) is the loop around them. A model
-//! without one learns to rebuild clean rows ([`fit`](train::fit)). [`calibrate`](train::calibrate) makes probabilities of what
-//! it says, [`gate`](train::gate) compares it with the present one, [`trainer`](train::trainer) puts all together.
+//! [`fit_judge`](train::fit_judge) is the loop around them. A model without one learns to rebuild clean rows
+//! ([`fit`](train::fit)). [`calibrate`](train::calibrate) makes probabilities of what it says, [`gate`](train::gate) compares
+//! it with the present one, [`trainer`](train::trainer) puts all together, [`progress`](train::progress) says how far it has
+//! come, and [`memory`](train::memory) what it may hold.
 //!
 //! - *Absent:* Kafka, files, clocks (the stamp of a training is an argument), and a feature code of its own: rows come
 //!   from the code that scores.
-//! - *Invariant:* thresholds never come from rows that the weights were fitted to.
+//! - *Invariant:* thresholds never come from rows that the weights were fitted to, and the gate measures on rows that
+//!   neither model was fitted to or calibrated on.
+//! - *Invariant:* rows are made of one instrument's ticks at a time, and a training keeps to its memory budget.
 //! - *Invariant:* the same ticks, configuration and seed give the same model on the same machine.
 //!
 //! ## [`kafka`]: clients

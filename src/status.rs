@@ -82,8 +82,12 @@ pub enum TrainingPhase {
     Idle,
     /// Reading ticks back.
     Reading,
+    /// Making rows of ticks, and measuring what is usual.
+    Preparing,
     /// Fitting weights.
     Fitting,
+    /// Taking thresholds from ticks that are held back.
+    Calibrating,
     /// Comparing with the present model.
     Gating,
 }

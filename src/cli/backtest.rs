@@ -94,7 +94,11 @@ fn score(arguments: &Arguments, config: &Config, started: Instant) -> anyhow::Re
     }
     let artifact = match &arguments.model {
         Some(path) => store::load(path)?,
-        None => fit_folder(train, config, &mut progress)?,
+        None => {
+            let (artifact, thinned) = fit_folder(train, config, &mut progress)?;
+            terminal::say_thinned(&bar, thinned);
+            artifact
+        }
     };
     bar.finish_and_clear();
     let fitted = started.elapsed();

@@ -14,6 +14,7 @@ use crate::demo::stage::{News, Stage};
 use crate::offline::market::{MarketConfig, generate};
 use crate::offline::tick_files;
 use crate::pipeline::tick::InstrumentTicks;
+use crate::pipeline::tick_reader::{TickBounds, TickReader};
 use crate::pipeline::time::EventTime;
 use crate::status::TrainingPhase;
 use crate::telemetry;
@@ -131,10 +132,11 @@ fn market(arguments: &Arguments, config: &Config, seed: u64) -> anyhow::Result<V
     }
     let decoder = tick_files::line_decoder(&config.decode).map_err(anyhow::Error::msg)?;
     let files = tick_files::list(&arguments.ticks)?;
-    Ok(files
-        .iter()
-        .map(|file| tick_files::read(file, &decoder))
-        .collect::<Result<_, _>>()?)
+    let mut reader = TickReader::new(TickBounds::UNBOUNDED);
+    for file in &files {
+        tick_files::read(file, &decoder, &mut reader)?;
+    }
+    Ok(reader.finish().instruments)
 }
 
 /// Streams one market after the other until a signal comes.

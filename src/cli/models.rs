@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{CannotWrite, ConfigArguments, Exit, say};
+use super::{CannotWrite, ConfigArguments, Exit, say, terminal};
 use crate::model::artifact::Artifact;
 use crate::model::exchange;
 use crate::offline::backtest::read_folder;
@@ -102,10 +102,13 @@ fn import(arguments: &ImportArguments) -> anyhow::Result<()> {
     let bytes = std::fs::read(&arguments.weights).map_err(|error| bad(error.to_string()))?;
     let weights = exchange::from_state_dict(like.weights.spec, &bytes).map_err(|error| bad(error.to_string()))?;
     let ticks = match &arguments.ticks {
-        Some(folder) => Some(read_folder(Path::new(folder), &config)?),
+        Some(folder) => Some(read_folder(Path::new(folder), &config, &mut |_| {})?.instruments),
         None => None,
     };
-    let artifact = adopt(weights, &like, ticks.as_deref(), &config.training)?;
+    let bar = terminal::bar("calibrating");
+    let mut progress = terminal::fit_progress(&bar);
+    let artifact = adopt(weights, &like, ticks.as_deref(), &config.training, &mut progress)?;
+    bar.finish_and_clear();
     store::save(&artifact, &arguments.output)?;
     match ticks {
         Some(ticks) => eprintln!(

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::train::fit::FitProgress;
+use crate::pipeline::tick_reader::Thinned;
+use crate::train::progress::Progress;
 
 /// Steps of a bar: finer than a terminal is wide.
 const STEPS: u64 = 1000;
@@ -25,17 +26,26 @@ pub fn set_share(bar: &ProgressBar, share: f64) {
     bar.set_position((share * STEPS as f64) as u64);
 }
 
+/// Says above a bar that memory did not hold all ticks, if so.
+pub fn say_thinned(bar: &ProgressBar, thinned: Thinned) {
+    if thinned.is_thinned() {
+        bar.suspend(|| {
+            eprintln!("training takes the newest {thinned}: training.memory_bytes_max does not hold more");
+        });
+    }
+}
+
 /// Time between two lines of progress where stderr is no terminal, as in a job's log.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// Gives what a training reports its progress to.
-pub fn fit_progress(bar: &ProgressBar) -> impl FnMut(FitProgress) -> ControlFlow<()> + '_ {
+/// Gives what a training reports its progress to; each phase fills the bar anew.
+pub fn fit_progress(bar: &ProgressBar) -> impl FnMut(Progress) -> ControlFlow<()> + '_ {
     let mut told = Instant::now();
-    move |progress| {
-        let loss = progress
-            .loss
-            .map_or_else(String::new, |loss| format!(", loss {loss:.4}"));
-        let message = format!("epoch {} of {}{loss}", progress.epoch, progress.epochs_max);
+    move |progress: Progress| {
+        let epoch = progress.epoch.map(|epoch| format!(", epoch {epoch}"));
+        let loss = progress.loss.map(|loss| format!(", loss {loss:.4}"));
+        let [epoch, loss] = [epoch, loss].map(Option::unwrap_or_default);
+        let message = format!("{}{epoch}{loss}", progress.phase.name());
         if bar.is_hidden() && told.elapsed() >= LINE_EVERY {
             told = Instant::now();
             eprintln!("{} {:.0} %  {message}", bar.prefix(), 100.0 * progress.share);

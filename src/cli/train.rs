@@ -37,22 +37,25 @@ fn synthetic() -> MarketConfig {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut config = arguments.config.load()?;
-    let mut ticks = read_folder(&arguments.ticks, &config)?;
+    let bar = terminal::bar("training");
+    bar.set_message("reading");
+    let read = read_folder(&arguments.ticks, &config, &mut |share| terminal::set_share(&bar, share))?;
+    terminal::say_thinned(&bar, read.thinned);
+    let mut ticks = read.instruments;
     if arguments.base {
         config.model.base = Base::None;
         ticks.extend(generate(&synthetic()));
     }
-    let bar = terminal::bar("training");
     let artifact = fit_ticks(&ticks, &config, &mut terminal::fit_progress(&bar))?;
     let artifact = if arguments.base { to_base(artifact) } else { artifact };
     bar.finish_and_clear();
     store::save(&artifact, &arguments.output)?;
     let provenance = &artifact.provenance;
     eprintln!(
-        "trained on {} ticks of {} instruments; loss {:.4}; {}",
+        "trained on {} ticks of {} instruments; {}; {}",
         provenance.ticks,
         provenance.instruments,
-        provenance.loss.unwrap_or(f64::NAN),
+        provenance.loss_text().unwrap_or_default(),
         arguments.output.display()
     );
     Ok(Exit::Done)

@@ -11,6 +11,7 @@ use config::{Value, ValueKind};
 
 use super::Problem;
 use crate::model::spec::ModelSpec;
+use crate::train::memory::MEMORY_BYTES_MIN;
 
 const MINUTE: i128 = 60;
 const HOUR: i128 = 60 * MINUTE;
@@ -106,6 +107,11 @@ const BOUNDS: &[Bound] = &[
     ),
     // What a whole number of TOML can be.
     whole("training.seed", 0..=i64::MAX as i128, ""),
+    whole(
+        "training.memory_bytes_max",
+        MEMORY_BYTES_MIN as i128..=MIB * MIB,
+        "bytes",
+    ),
     whole("training.ticks_per_instrument_max", 1..=100_000_000, "ticks"),
     whole("training.ticks_per_instrument_min", 1..=100_000_000, "ticks"),
     // Both parts must hold something: what is fitted to, and what thresholds come from.

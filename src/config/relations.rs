@@ -142,6 +142,12 @@ fn learning(config: &Config, problems: &mut Problems) {
         at_least(key, min, training.ticks_per_instrument_max),
     );
     // Else there would never be a model.
+    let held = training.memory().instrument_ticks_max();
+    problems.unless(
+        held >= min,
+        "training.memory_bytes_max",
+        format!("expected enough for {key} = {min}, found room for {held} ticks of one instrument"),
+    );
     problems.unless(
         retrain.history_ticks_max >= min,
         "retrain.history_ticks_max",
@@ -229,6 +235,10 @@ mod tests {
             (
                 "[training]\nticks_per_instrument_max = 1999",
                 "training.ticks_per_instrument_max: expected at least training.ticks_per_instrument_min = 2000, found 1999",
+            ),
+            (
+                "[training]\nmemory_bytes_max = 67108864\nticks_per_instrument_min = 80000",
+                "training.memory_bytes_max: expected enough for training.ticks_per_instrument_min = 80000, found room for",
             ),
             (
                 "[retrain]\nhistory_ticks_max = 100",

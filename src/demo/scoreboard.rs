@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::scenario::Feed;
-use crate::offline::evaluation::{GRACE_TICKS, IGNORED_TICKS};
+use crate::offline::evaluation::IGNORED_TICKS;
 
 /// Share of the faults that must be caught.
 const CAUGHT_SHARE_MIN: f64 = 0.8;
@@ -65,9 +65,7 @@ impl Scoreboard {
             for label in &feed.labels {
                 let count = kinds.entry(label.fault.name()).or_default();
                 count.injected += 1;
-                let catches = |alert: &&Raised| {
-                    alert.feed == index && (label.start..=label.end + GRACE_TICKS).contains(&alert.tick)
-                };
+                let catches = |alert: &&Raised| alert.feed == index && label.found_in().contains(&alert.tick);
                 if let Some(first) = raised.iter().filter(catches).map(|alert| alert.tick).min() {
                     count.caught += 1;
                     delays.push(first - label.start);

@@ -35,6 +35,11 @@ const ATTEMPTS: usize = 8;
 /// Ticks between two tries (ticks, ≥ 1): far enough for another scene, near enough to keep faults dense.
 const ATTEMPT_STRIDE_TICKS: usize = 12;
 
+/// Ticks after a fault's end in which a detection still counts for it (ticks): a print that was wrong shows by how the next
+/// one comes back, and between two trades there may be many quotes. What the judge is taught, what the gate counts and what
+/// the evaluation reports all mean this by "found"; it is the tick benchmark's choice too.
+pub const GRACE_TICKS: usize = 16;
+
 /// Where a fault stands in the ticks that [`apply`] returned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Label {
@@ -46,6 +51,13 @@ pub struct Label {
     pub fault: Fault,
     /// How strongly (in the unit that the fault documents, finite).
     pub magnitude: f64,
+}
+
+impl Label {
+    /// Gives the ticks in which the fault counts as found: its own, and [`GRACE_TICKS`] after them.
+    pub fn found_in(&self) -> std::ops::Range<usize> {
+        self.start..self.end + 1 + GRACE_TICKS
+    }
 }
 
 /// Leaves the first `clean` ticks (all, where there are fewer) as they are and injects faults into the rest, as [`apply`]

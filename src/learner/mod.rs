@@ -5,7 +5,6 @@
 //! of scoring.
 
 mod error;
-mod recent;
 mod training;
 
 use std::convert::Infallible;
@@ -21,6 +20,7 @@ use crate::model::base;
 use crate::pipeline::score::ModelVersion;
 use crate::status::{Status, TrainingPhase};
 use crate::store::ModelStore;
+use crate::train::fit::FitError;
 use crate::train::trainer::TrainError;
 use crate::worker::Command;
 use error::LearnError;
@@ -230,7 +230,7 @@ impl Learner {
                 self.note("accepted", detail);
             }
             // Asked to stop: the loop sees the end of the channel too.
-            Err(LearnError::Train(TrainError::Fit(crate::train::fit::FitError::Cancelled))) => {}
+            Err(LearnError::Train(TrainError::Fit(FitError::Cancelled))) => {}
             Err(error) => {
                 self.note(error.outcome(), error.to_string());
                 self.stop_waiting("the first training gave no model");

@@ -4,15 +4,17 @@ use crate::kafka::history::{count_back, read_back};
 use crate::model::artifact::Artifact;
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::score::ModelVersion;
-use crate::pipeline::tick::InstrumentTicks;
+use crate::pipeline::tick_reader::{Gathered, TickReader};
 use crate::pipeline::time::ArrivalTime;
 use crate::status::TrainingPhase;
+use crate::train::dataset::HeldBack;
+use crate::train::fit::FitError;
 use crate::train::gate;
-use crate::train::trainer::{settle, train};
+use crate::train::progress::{Phase, Progress};
+use crate::train::trainer::{TrainError, settle, train};
 
 use super::Learner;
 use super::error::LearnError;
-use super::recent::RecentTicks;
 
 impl Learner {
     /// Tells whether there are enough records for a training to be worth a try.
@@ -44,30 +46,40 @@ impl Learner {
 
     pub(super) fn train_and_gate(&self) -> Result<(Artifact, String), LearnError> {
         let config = &self.context.config;
-        let ticks = self.read_ticks()?;
+        let ticks = self.read_ticks()?.instruments;
         let version = self.next_version()?;
         let trained_at = jiff::Timestamp::now().to_string();
+        let mut progress = |progress: Progress| {
+            let phase = match progress.phase {
+                Phase::Preparing => TrainingPhase::Preparing,
+                Phase::Fitting => TrainingPhase::Fitting,
+                Phase::Calibrating => TrainingPhase::Calibrating,
+            };
+            self.report(phase, progress.share);
+            self.continue_unless_stopped()
+        };
+        // Whatever is made here will be some day's champion: every model leaves rows to the gate that it has not seen.
+        let held_back = HeldBack::CalibrationAndGate;
         if let (false, Some(base)) = (self.has_own_model(), &self.base) {
-            let settled = settle(base, &ticks, &config.training, version, &trained_at)?;
+            let training = &config.training;
+            let settled = settle(base, &ticks, training, held_back, version, &trained_at, &mut progress)?;
             self.context.store.save(&settled)?;
             return Ok((settled, "base model, calibrated to the instruments here".into()));
         }
-        let mut progress = |progress: crate::train::fit::FitProgress| {
-            self.report(TrainingPhase::Fitting, progress.share);
-            self.continue_unless_stopped()
-        };
         let challenger = train(
             &ticks,
             &config.model,
             &config.training,
+            held_back,
             version,
             &trained_at,
             &mut progress,
         )?;
-        self.report(TrainingPhase::Gating, 1.0);
-        let loss = challenger.provenance.loss.unwrap_or(f64::NAN);
         let detail = match &self.champion {
-            None => format!("first model; loss {loss:.4}"),
+            None => {
+                let loss = challenger.provenance.loss_text().unwrap_or_default();
+                format!("first model; {loss}")
+            }
             Some(champion) => {
                 let terms = gate::Terms {
                     threshold: config.alerts.threshold(),
@@ -75,7 +87,12 @@ impl Learner {
                     runs: config.training.runs,
                     seed: config.training.seed,
                 };
-                let verdict = gate::compare(&champion.model(), &challenger.model(), &ticks, &terms);
+                let mut progress = |share| {
+                    self.report(TrainingPhase::Gating, share);
+                    self.continue_unless_stopped()
+                };
+                let verdict = gate::compare(&champion.model(), &challenger.model(), &ticks, &terms, &mut progress)
+                    .ok_or(TrainError::Fit(FitError::Cancelled))?;
                 if !verdict.accepted() {
                     return Err(LearnError::Refused(verdict));
                 }
@@ -92,14 +109,12 @@ impl Learner {
         Ok(ModelVersion(stored.max(known) + 1))
     }
 
-    fn read_ticks(&self) -> Result<Vec<InstrumentTicks>, LearnError> {
+    fn read_ticks(&self) -> Result<Gathered, LearnError> {
         let config = &self.context.config;
         let decoder = Decoder::new(&config.decode).map_err(LearnError::Decode)?;
-        let mut ticks = RecentTicks::new(
-            config.training.ticks_per_instrument_max,
-            config.detector.instruments_max,
-        );
+        let mut reader = TickReader::new(config.training.tick_bounds(config.detector.instruments_max));
         let max = config.retrain.history_ticks_max;
+        let mut stopped = false;
         read_back(
             &config.kafka,
             &config.input.topics,
@@ -108,17 +123,34 @@ impl Learner {
             |key, payload, progress| {
                 // What is no tick has its dead letter from the worker.
                 if let Ok(decoded) = decoder.decode(key, payload) {
-                    ticks.push(&decoded.instrument, decoded.tick);
+                    reader.push(&decoded.instrument, decoded.tick);
                 }
                 if progress.records % 4096 == 0 {
                     self.report(
                         TrainingPhase::Reading,
                         progress.records as f64 / progress.total.max(1) as f64,
                     );
+                    stopped = self.continue_unless_stopped().is_break();
                 }
-                progress.records % 4096 != 0 || self.continue_unless_stopped().is_continue()
+                !stopped
             },
         )?;
-        Ok(ticks.into_instruments())
+        if stopped {
+            return Err(TrainError::Fit(FitError::Cancelled).into());
+        }
+        let read = reader.finish();
+        let (kept, of) = (read.thinned.kept, read.thinned.of);
+        if read.thinned.is_thinned() {
+            let memory_bytes_max = config.training.memory_bytes_max;
+            tracing::info!(
+                kept,
+                of,
+                memory_bytes_max,
+                "the newest ticks alone are learnt from: memory holds no more"
+            );
+        } else {
+            tracing::info!(kept, duplicates = read.duplicates, "ticks read for a training");
+        }
+        Ok(read)
     }
 }

@@ -51,9 +51,41 @@ pub struct Provenance {
     pub ticks: u64,
     /// Instruments among them.
     pub instruments: u64,
-    /// Loss on the ticks held back for early stopping (mean squared error, model input units); none for weights that were
-    /// imported.
+    /// Loss with which the fit of the weights ended, in the unit that `loss_kind` names; none for weights that were imported.
     pub loss: Option<f64>,
+    /// What that loss is of; none where there is no loss, and in models of before it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_kind: Option<LossKind>,
+}
+
+/// What the loss of a fit is of. Losses of different kinds cannot be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    /// Mean squared error of what decoder and predictor make of the ticks that tell when to stop (model input units). They
+    /// are among those that are not held back, and no weights are fitted to them.
+    SquaredError,
+    /// The judge's loss per injected fault, with its share of the clean ticks between, summed over the judge's nets, as the
+    /// mean over about the last twenty steps of the fit. The faults are in copies of ticks that the weights are being fitted to.
+    JudgePerFault,
+}
+
+impl LossKind {
+    /// Gives the words that stand before the number.
+    pub fn words(self) -> &'static str {
+        match self {
+            LossKind::SquaredError => "squared error on ticks not fitted to",
+            LossKind::JudgePerFault => "judge's loss per injected fault",
+        }
+    }
+}
+
+impl Provenance {
+    /// Gives the loss and what it is of, for people; nothing where there is none.
+    pub fn loss_text(&self) -> Option<String> {
+        let words = self.loss_kind.map_or("loss", LossKind::words);
+        self.loss.map(|loss| format!("{words} {loss:.4}"))
+    }
 }
 
 /// What stands in the metadata.
@@ -207,6 +239,7 @@ mod tests {
                 ticks: 300,
                 instruments: 1,
                 loss: Some(0.125),
+                loss_kind: Some(LossKind::SquaredError),
             },
         }
     }

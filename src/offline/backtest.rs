@@ -21,8 +21,10 @@ use crate::pipeline::detector::{DetectorConfig, Effect, LimitConfig};
 use crate::pipeline::guard::GuardConfig;
 use crate::pipeline::score::ModelVersion;
 use crate::pipeline::tick::{InstrumentTicks, Tick};
+use crate::pipeline::tick_reader::{Gathered, Thinned, TickReader};
 use crate::pipeline::time::ArrivalTime;
-use crate::train::fit::FitProgress;
+use crate::train::dataset::HeldBack;
+use crate::train::progress::Progress;
 use crate::train::trainer::{TrainError, settle, to_base, train};
 
 /// Why there is no result.
@@ -50,27 +52,33 @@ pub struct Outcome {
     pub opened: Vec<(usize, Alert)>,
 }
 
-/// Reads all files of a folder.
+/// Reads the ticks of all files of a folder that a training with this configuration learns from. `progress` hears which
+/// share of the files has been read (0–1).
 ///
 /// # Errors
 /// [`BacktestError`].
-pub fn read_folder(folder: &Path, config: &Config) -> Result<Vec<InstrumentTicks>, BacktestError> {
+pub fn read_folder(folder: &Path, config: &Config, progress: &mut dyn FnMut(f64)) -> Result<Gathered, BacktestError> {
     let decoder = tick_files::line_decoder(&config.decode).map_err(BacktestError::Config)?;
     let files = tick_files::list(&[PathBuf::from(folder)])?;
-    let ticks = files.iter().map(|file| tick_files::read(file, &decoder));
-    Ok(ticks.collect::<Result<_, _>>()?)
+    let mut reader = TickReader::new(config.training.tick_bounds(config.detector.instruments_max));
+    for (done, file) in files.iter().enumerate() {
+        progress(done as f64 / files.len() as f64);
+        tick_files::read(file, &decoder, &mut reader)?;
+    }
+    Ok(reader.finish())
 }
 
-/// Fits a model to all files of a folder.
+/// Fits a model to all files of a folder; says how many of their ticks memory held.
 ///
 /// # Errors
 /// [`BacktestError`].
 pub fn fit_folder(
     folder: &Path,
     config: &Config,
-    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
-) -> Result<Artifact, BacktestError> {
-    fit_ticks(&read_folder(folder, config)?, config, progress)
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<(Artifact, Thinned), BacktestError> {
+    let read = read_folder(folder, config, &mut |_| {})?;
+    Ok((fit_ticks(&read.instruments, config, progress)?, read.thinned))
 }
 
 /// Fits a model to recorded ticks.
@@ -80,7 +88,7 @@ pub fn fit_folder(
 pub fn fit_ticks(
     ticks: &[InstrumentTicks],
     config: &Config,
-    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Artifact, BacktestError> {
     // The files are the past up to now; provenance says when the newest tick was made, so that a repeated run gives the
     // same bytes.
@@ -95,6 +103,7 @@ pub fn fit_ticks(
         ticks,
         &config.model,
         &config.training,
+        HeldBack::Calibration,
         ModelVersion(1),
         &trained_at,
         progress,
@@ -124,11 +133,11 @@ pub fn zero_shot(
     test: &Path,
     rounds: usize,
     config: &Config,
-    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Outcome, BacktestError> {
     let mut config = config.clone();
     config.model.base = Base::None;
-    let ticks = read_folder(train, &config)?;
+    let ticks = read_folder(train, &config, &mut |_| {})?.instruments;
     let past = tick_files::list(&[PathBuf::from(train)])?;
     let files = tick_files::list(&[PathBuf::from(test)])?;
     let mut outcome = Outcome::default();
@@ -139,7 +148,16 @@ pub fn zero_shot(
             some.map(|(_, ticks)| ticks.clone()).collect()
         };
         let fitted = to_base(fit_ticks(&of_round(false), &config, progress)?);
-        let settled = settle(&fitted, &of_round(true), &config.training, ModelVersion(1), "")?;
+        let own = of_round(true);
+        let settled = settle(
+            &fitted,
+            &own,
+            &config.training,
+            HeldBack::Calibration,
+            ModelVersion(1),
+            "",
+            progress,
+        )?;
         let names: Vec<&str> = settled.calibrations.instruments.keys().map(String::as_str).collect();
         let of_round = files.iter().filter(|file| names.contains(&file.instrument.as_str()));
         let of_round: Vec<TickFile> = of_round.cloned().collect();

@@ -10,7 +10,8 @@ use flate2::read::MultiGzDecoder;
 use thiserror::Error;
 
 use crate::pipeline::decode::{CSV_COLUMNS, DecodeConfig, Decoder, Format};
-use crate::pipeline::tick::{InstrumentTicks, Tick};
+use crate::pipeline::tick::Tick;
+use crate::pipeline::tick_reader::TickReader;
 
 /// What can be wrong with files of ticks.
 #[derive(Debug, Error)]
@@ -173,28 +174,27 @@ pub fn line_decoder(config: &DecodeConfig) -> Result<Decoder, String> {
     })
 }
 
-/// Reads all ticks of a file.
+/// Hands all ticks of a file to a reader, under the name of the instrument that each line gives, as a detector takes them.
 ///
 /// # Errors
 /// [`TickFileError`]; a line that is no tick is named.
-pub fn read(file: &TickFile, decoder: &Decoder) -> Result<InstrumentTicks, TickFileError> {
+pub fn read(file: &TickFile, decoder: &Decoder, reader: &mut TickReader) -> Result<(), TickFileError> {
+    const HEADER_LINES: usize = 1;
     let mut lines = open(&file.path)?;
     let mut line = Vec::new();
-    let mut ticks: Vec<Tick> = Vec::new();
+    let mut number = HEADER_LINES;
     while lines.next_into(&mut line)? {
+        number += 1;
         let decoded = decoder
             .decode(None, Some(&line))
             .map_err(|error| TickFileError::BadLine {
                 path: file.path.clone(),
-                line: ticks.len() + 2,
+                line: number,
                 problem: error.to_string(),
             })?;
-        ticks.push(decoded.tick);
+        reader.push(&decoded.instrument, decoded.tick);
     }
-    Ok(InstrumentTicks {
-        instrument: file.instrument.clone(),
-        ticks,
-    })
+    Ok(())
 }
 
 /// Reads all lines of a file; one that is no tick gives none, so that places in the list are those of the lines.

@@ -14,11 +14,15 @@ pub struct RunRule {
     pub hysteresis_decades: f32,
 }
 
+/// Quiet ticks after which a run is over by default: odd ticks nearer to each other than this are one alert, and what the
+/// judge is taught counts them as one.
+pub const QUIET_TICKS: u32 = 64;
+
 impl Default for RunRule {
     /// As the configuration has it by default.
     fn default() -> Self {
         RunRule {
-            quiet_ticks: 64,
+            quiet_ticks: QUIET_TICKS,
             hysteresis_decades: 0.5,
         }
     }

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::dataset::Chunk;
+use super::memory::Memory;
 use crate::pipeline::arms::{ArmScale, Arms, Drift, RowErrors, RunningErrors, Statistics};
 use crate::pipeline::calibration::Calibration;
-use crate::pipeline::feature::{FEATURES, FeatureRow};
+use crate::pipeline::feature::FeatureRow;
 use crate::pipeline::openings::Openings;
 use crate::pipeline::recent::Habituation;
 use crate::pipeline::run::RunRule;
@@ -28,6 +28,15 @@ pub struct Scored {
 }
 
 impl Scored {
+    /// Begins with room for so many rows and no more.
+    fn of(rows: usize) -> Self {
+        Scored {
+            rows: Vec::with_capacity(rows),
+            expected: Vec::with_capacity(rows),
+            running: RunningErrors::default(),
+        }
+    }
+
     fn take(&mut self, seen: &InputRow, evidence: &Evidence, index: usize) {
         if let Some(rebuilt) = evidence.reconstruction_of(index) {
             let forecast = evidence.forecast_of(index);
@@ -47,10 +56,10 @@ pub fn score_rows(scorer: &dyn Scorer, transform: &InputTransform, rows: &[Featu
         return score_carried(scorer, transform, rows, range);
     }
     let first = range.start.max(lookback - 1);
-    let mut scored = Scored::default();
     if first >= range.end {
-        return scored;
+        return Scored::default();
     }
+    let mut scored = Scored::of(range.end - first);
     let base = first + 1 - lookback;
     let inputs: Vec<InputRow> = rows[base..range.end].iter().map(|row| transform.apply(row)).collect();
     let (mut workspace, mut evidence) = (Workspace::default(), Evidence::default());
@@ -75,7 +84,7 @@ pub fn score_rows(scorer: &dyn Scorer, transform: &InputTransform, rows: &[Featu
 }
 
 fn score_carried(scorer: &dyn Scorer, transform: &InputTransform, rows: &[FeatureRow], range: Range<usize>) -> Scored {
-    let mut scored = Scored::default();
+    let mut scored = Scored::of(range.len());
     let mut state = vec![0.0; scorer.state_len()];
     let (mut workspace, mut evidence) = (Workspace::default(), Evidence::default());
     for start in (0..range.end).step_by(BATCH) {
@@ -93,7 +102,7 @@ fn score_carried(scorer: &dyn Scorer, transform: &InputTransform, rows: &[Featur
     scored
 }
 
-/// Rows of one instrument that go into what is pooled: no instrument outweighs the others.
+/// Rows of one instrument that go into what is pooled: no instrument outweighs the others. Memory may allow fewer.
 const POOLED_ROWS: usize = 4000;
 
 /// What scores are made of, and what they are counted in.
@@ -105,41 +114,86 @@ pub struct ScoreTerms {
     pub runs: RunRule,
 }
 
-/// Fits the tails of every instrument, and pooled ones.
-///
-/// `transforms`: one per chunk; `held_back`: rows that the weights were not fitted to.
-pub fn calibrate(
-    scorer: &dyn Scorer,
-    chunks: &[Chunk],
-    transforms: &[InputTransform],
-    pooled_transform: InputTransform,
+/// Makes calibrations of instruments that come one after the other: of their rows, only what is pooled is kept.
+pub struct Calibrator<'a> {
+    scorer: &'a dyn Scorer,
     terms: ScoreTerms,
-    held_back: impl Fn(&Chunk) -> Range<usize>,
-) -> (Vec<Arc<Calibration>>, Arc<Calibration>) {
-    let (mut own, mut pooled_rows, mut statistics) = (Vec::new(), Vec::new(), Vec::new());
-    for (chunk, transform) in chunks.iter().zip(transforms) {
-        let rows = score_rows(scorer, transform, &chunk.rows, held_back(chunk)).rows;
-        pooled_rows.extend(thinned(&rows));
-        let calibration = Calibration::unscaled(transform.clone(), &rows, terms.arms);
-        statistics.push(calibration.statistics(&rows));
-        own.push(calibration);
+    pooled_rows_each: usize,
+    own: Vec<Calibration>,
+    pooled_rows: Vec<RowErrors>,
+    statistics: Vec<Vec<Statistics>>,
+}
+
+impl<'a> Calibrator<'a> {
+    /// Begins with none of so many instruments.
+    pub fn new(scorer: &'a dyn Scorer, terms: ScoreTerms, memory: Memory, instruments: usize) -> Self {
+        Calibrator {
+            scorer,
+            terms,
+            pooled_rows_each: memory.pooled_max_each(POOLED_ROWS, size_of::<RowErrors>(), instruments),
+            own: Vec::with_capacity(instruments),
+            pooled_rows: Vec::new(),
+            statistics: Vec::with_capacity(instruments),
+        }
     }
-    let mut pooled = Calibration::unscaled(pooled_transform, &pooled_rows, terms.arms);
-    scale(&mut own, &mut pooled, &statistics);
-    let rarities = |(own, statistics): (&Calibration, &Vec<Statistics>)| -> Vec<(f32, f32)> {
-        let mut habituation = Habituation::default();
-        let mut tempered = |statistics| {
-            let rarity = own.rarity(statistics, Drift::default()).0;
-            let tempered = habituation.temper(rarity);
-            habituation.take(rarity, terms.runs);
-            (tempered, rarity)
+
+    /// Fits the tails of the next instrument to rows `range`, which the weights were not fitted to.
+    pub fn take(&mut self, transform: InputTransform, rows: &[FeatureRow], range: Range<usize>) {
+        let rows = score_rows(self.scorer, &transform, rows, range).rows;
+        self.pooled_rows.extend(thinned(&rows, self.pooled_rows_each));
+        let calibration = Calibration::unscaled(transform, &rows, self.terms.arms);
+        self.statistics.push(calibration.statistics(&rows));
+        self.own.push(calibration);
+    }
+
+    /// Gives the calibrations of all instruments, in the order in which they came, and a pooled one.
+    pub fn finish(self, pooled_transform: InputTransform) -> (Vec<Arc<Calibration>>, Arc<Calibration>) {
+        let (mut own, terms) = (self.own, self.terms);
+        let mut pooled = Calibration::unscaled(pooled_transform, &self.pooled_rows, terms.arms);
+        drop(self.pooled_rows);
+        scale(&mut own, &mut pooled, &self.statistics);
+        let rarities = |(own, statistics): (&Calibration, &Vec<Statistics>)| -> Vec<(f32, f32)> {
+            let mut habituation = Habituation::default();
+            let mut tempered = |statistics| {
+                let rarity = own.rarity(statistics, Drift::default()).0;
+                let tempered = habituation.temper(rarity);
+                habituation.take(rarity, terms.runs);
+                (tempered, rarity)
+            };
+            statistics.iter().map(&mut tempered).collect()
         };
-        statistics.iter().map(&mut tempered).collect()
-    };
-    let rarities: Vec<Vec<(f32, f32)>> = own.iter().zip(&statistics).map(rarities).collect();
-    pooled.openings = Openings::fit(&rarities, terms.runs);
-    own.iter_mut().for_each(|own| own.openings = pooled.openings.clone());
-    (own.into_iter().map(Arc::new).collect(), Arc::new(pooled))
+        let rarities: Vec<Vec<(f32, f32)>> = own.iter().zip(&self.statistics).map(rarities).collect();
+        pooled.openings = Openings::fit(&rarities, terms.runs);
+        own.iter_mut().for_each(|own| own.openings = pooled.openings.clone());
+        (own.into_iter().map(Arc::new).collect(), Arc::new(pooled))
+    }
+}
+
+/// The rows of all instruments from which the input transform of an unknown one is fitted, each instrument with the same
+/// weight.
+pub struct PooledRows {
+    rows: Vec<FeatureRow>,
+    rows_each: usize,
+}
+
+impl PooledRows {
+    /// Begins with none of so many instruments.
+    pub fn new(memory: Memory, instruments: usize) -> Self {
+        PooledRows {
+            rows: Vec::new(),
+            rows_each: memory.pooled_max_each(POOLED_ROWS, size_of::<FeatureRow>(), instruments),
+        }
+    }
+
+    /// Takes some of the usable rows of the next instrument.
+    pub fn take(&mut self, rows: &[FeatureRow]) {
+        self.rows.extend(thinned(rows, self.rows_each));
+    }
+
+    /// Fits the transform.
+    pub fn transform(self) -> InputTransform {
+        InputTransform::fit(&self.rows)
+    }
 }
 
 /// Gives every arm its scale on every instrument.
@@ -189,16 +243,7 @@ fn arm_scales(statistics: &mut [Vec<f32>], bounds: TailBounds) -> Option<(Vec<Ar
 /// Ticks of one instrument that go into the group's tail.
 const POOLED_STATISTICS: usize = 20_000;
 
-/// Takes every so manieth row, so that about [`POOLED_ROWS`] are left.
-fn thinned<T: Copy>(rows: &[T]) -> impl Iterator<Item = T> {
-    rows.iter().step_by(rows.len().div_ceil(POOLED_ROWS).max(1)).copied()
-}
-
-/// Fits the transform of an instrument that nobody knows yet to rows of all, each instrument with the same weight.
-pub fn pooled_transform(chunks: &[Chunk]) -> InputTransform {
-    let mut rows: Vec<[f32; FEATURES]> = Vec::new();
-    for chunk in chunks {
-        rows.extend(thinned(chunk.usable_rows()));
-    }
-    InputTransform::fit(&rows)
+/// Takes every so manieth row, so that about `wanted` are left.
+fn thinned<T: Copy>(rows: &[T], wanted: usize) -> impl Iterator<Item = T> {
+    rows.iter().step_by(rows.len().div_ceil(wanted).max(1)).copied()
 }

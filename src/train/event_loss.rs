@@ -4,10 +4,12 @@
 
 use std::ops::Range;
 
+use crate::pipeline::run::QUIET_TICKS;
+
 /// Weight of the mean over an event's own ticks beside its pool: found early, and with more than one tick.
 const TICKS_WEIGHT: f64 = 0.3;
 /// Clean ticks that can raise one false alarm: those near each other are one episode …
-const EPISODE_TICKS: usize = 64;
+const EPISODE_TICKS: usize = QUIET_TICKS as usize;
 /// … and the weight of one such stretch: at one event in 400 ticks, all of them weigh about as much as one event.
 const EPISODE_WEIGHT: f64 = 0.3;
 /// Weight of one clean tick by itself.

@@ -1,35 +1,131 @@
 //! Outlier exposure: copies of clean ticks with injected faults, as questions for the judge (Hendrycks et al. 2019).
 //!
-//! Faults are put into ticks, and all features are computed anew by the code that scores. Knows no network and no labels
-//! but its own.
+//! Faults are put into ticks, and all features are computed anew by the code that scores. A view, its copy and the rows of it
+//! are made when they are asked for and dropped with the answer. Knows no network and no labels but its own.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::dataset::{Chunk, WARM_UP_ROWS};
 use super::event_loss::{Event, Question};
+use super::views::View;
 use crate::inject::{self, Catalogue, Label};
 use crate::pipeline::scaler::{InputRow, InputTransform};
-use crate::pipeline::tick::{InstrumentTicks, Tick};
+use crate::pipeline::tick::Tick;
 
 /// Rows of one sequence that the judge is trained on …
 pub const SEQUENCE_ROWS: usize = 320;
 /// … of which the first only fill its memory: nothing is asked of them.
 pub const SILENT_ROWS: usize = 64;
-/// Rows after an event in which it may still be found: a print that was wrong shows by how the next one comes back, and
-/// between two trades there may be many quotes.
-const RETURN_ROWS: usize = 16;
 /// Rows after an event in which nothing is asked: what it did to features of short memory wears off.
 const AFTERMATH_ROWS: usize = 48;
 
-/// What copies are made of: one instrument.
-#[derive(Clone)]
-pub struct Source<'a> {
+/// Most instruments whose moves foreign rows of one instrument carry: enough to differ, however many there are.
+const FOREIGN_MAX: usize = 16;
+
+/// One instrument whose ticks are learnt from.
+#[derive(Clone, Copy, Debug)]
+pub struct Learnt<'a> {
     /// Clean ticks that may be learnt from.
-    pub ticks: Vec<Tick>,
-    /// Ticks of other instruments, whose moves foreign rows carry: those of one in each copy.
-    pub foreign: Vec<&'a [Tick]>,
+    pub ticks: &'a [Tick],
     /// Feature row → model input.
-    pub transform: InputTransform,
+    pub transform: &'a InputTransform,
+}
+
+/// What copies are made of: one view of one instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Source {
+    /// Which instrument.
+    instrument: usize,
+    /// How it is looked at.
+    view: View,
+    /// Ticks in this view.
+    ticks: usize,
+}
+
+/// All instruments in every view, each an instrument of its own to the judge.
+pub struct Sources<'a> {
+    learnt: &'a [Learnt<'a>],
+    sources: Vec<Source>,
+    /// Input transforms of views other than the plain one that have been made so far.
+    transforms: BTreeMap<usize, InputTransform>,
+}
+
+impl<'a> Sources<'a> {
+    /// Transforms that are remembered (about 30 kB each). With more sources than these, hardly any is drawn twice.
+    const TRANSFORMS_MAX: usize = 512;
+
+    /// Looks at instruments in every view that shows something.
+    pub fn new(learnt: &'a [Learnt<'a>]) -> Self {
+        let mut sources = Vec::new();
+        for (instrument, own) in learnt.iter().enumerate() {
+            let views = View::ALL
+                .into_iter()
+                .filter_map(|view| Some((view, view.of(own.ticks)?.len())));
+            sources.extend(views.map(|(view, ticks)| Source {
+                instrument,
+                view,
+                ticks,
+            }));
+        }
+        Sources {
+            learnt,
+            sources,
+            transforms: BTreeMap::new(),
+        }
+    }
+
+    /// Counts them.
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Tells whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// Counts the ticks in all of them.
+    pub fn ticks(&self) -> usize {
+        self.sources.iter().map(|source| source.ticks).sum()
+    }
+
+    /// Makes copy number `copy` of source number `source` with faults, and cuts it into sequences that overlap by their
+    /// silent rows.
+    pub fn expose(&mut self, source: usize, catalogue: &Catalogue, copy: usize, seed: u64) -> Vec<Sequence> {
+        let Source { instrument, view, .. } = self.sources[source];
+        let own = self.learnt[instrument];
+        let Some(ticks) = view.of(own.ticks) else {
+            return Vec::new();
+        };
+        let fitted;
+        let transform = match (view, self.transforms.get(&source)) {
+            (View::Plain, _) => own.transform,
+            (_, Some(known)) => known,
+            (_, None) => {
+                fitted = InputTransform::fit(Chunk::new("", &ticks, Vec::new()).usable_rows());
+                if self.transforms.len() < Self::TRANSFORMS_MAX {
+                    self.transforms.insert(source, fitted.clone());
+                }
+                &fitted
+            }
+        };
+        let (faulty, labels) = inject::apply(&ticks, self.lender(instrument, copy), catalogue, seed);
+        drop(ticks);
+        let chunk = Chunk::new("", &faulty, labels);
+        drop(faulty);
+        sequences(chunk, transform)
+    }
+
+    /// Gives the ticks of the instrument whose moves foreign rows of this one carry in copy number `copy`: about
+    /// [`FOREIGN_MAX`] of the others take turns.
+    fn lender(&self, instrument: usize, copy: usize) -> Option<&'a [Tick]> {
+        let others = self.learnt.len() - 1;
+        let step = others.div_ceil(FOREIGN_MAX).max(1);
+        let place = copy.checked_rem(others.div_ceil(step))? * step;
+        let other = if place < instrument { place } else { place + 1 };
+        Some(self.learnt[other].ticks)
+    }
 }
 
 /// One sequence and what is asked of it.
@@ -41,16 +137,11 @@ pub struct Sequence {
     pub question: Question,
 }
 
-/// Makes copy number `copy` with faults and cuts it into sequences that overlap by their silent rows.
-pub fn expose(source: &Source<'_>, catalogue: &Catalogue, copy: usize, seed: u64) -> Vec<Sequence> {
-    let foreign = source.foreign.get(copy % source.foreign.len().max(1)).copied();
-    let (ticks, labels) = inject::apply(&source.ticks, foreign, catalogue, seed);
-    let faulty = InstrumentTicks {
-        instrument: String::new(),
-        ticks,
-    };
-    let chunk = Chunk::new(&faulty, labels);
-    let inputs: Vec<InputRow> = chunk.rows.iter().map(|row| source.transform.apply(row)).collect();
+/// Cuts the rows of a copy into sequences.
+fn sequences(chunk: Chunk, transform: &InputTransform) -> Vec<Sequence> {
+    let mut inputs = chunk.rows;
+    // A row and its input have the same size: the one takes the other's place.
+    inputs.iter_mut().for_each(|row| *row = transform.apply(row));
     let starts = (WARM_UP_ROWS..(inputs.len() + 1).saturating_sub(SEQUENCE_ROWS)).step_by(SEQUENCE_ROWS - SILENT_ROWS);
     starts
         .map(|start| Sequence {
@@ -71,7 +162,7 @@ fn question(labels: &[Label], start: usize) -> Question {
     let mut clean_from = 0;
     for label in labels {
         let own = within(label.start..label.end + 1);
-        let found = within(label.start..label.end + 1 + RETURN_ROWS);
+        let found = within(label.found_in());
         question.events.extend(own.zip(found).map(|(ticks, found)| Event {
             ticks,
             found_before: found.end,
@@ -87,6 +178,8 @@ fn question(labels: &[Label], start: usize) -> Question {
 mod tests {
     use super::*;
     use crate::inject::Fault;
+    use crate::pipeline::tick::{Body, Trade};
+    use crate::pipeline::time::EventTime;
 
     fn label(start: usize, end: usize) -> Label {
         Label {
@@ -95,6 +188,34 @@ mod tests {
             fault: Fault::PriceSpike,
             magnitude: 1.0,
         }
+    }
+
+    #[test]
+    fn every_instrument_lends_its_moves_to_the_others_in_turn() {
+        let transform = InputTransform::fit(&[]);
+        let tick = |price: f64| Tick {
+            event_time: EventTime(0),
+            sequence: None,
+            body: Body::Trade(Trade { price, size: None }),
+        };
+        let lenders = |instruments: usize, instrument: usize| -> Vec<f64> {
+            let ticks: Vec<[Tick; 1]> = (0..instruments).map(|number| [tick(number as f64)]).collect();
+            let learnt = |ticks| Learnt {
+                ticks,
+                transform: &transform,
+            };
+            let learnt: Vec<Learnt<'_>> = ticks.iter().map(|ticks| learnt(&ticks[..])).collect();
+            let sources = Sources::new(&learnt);
+            let lent = (0..4).filter_map(|copy| sources.lender(instrument, copy));
+            let price = |ticks: &[Tick]| match ticks[0].body {
+                Body::Trade(trade) => trade.price,
+                Body::Quote(quote) => quote.bid,
+            };
+            lent.map(price).collect()
+        };
+        assert!(lenders(1, 0).is_empty());
+        assert_eq!(lenders(3, 1), [0.0, 2.0, 0.0, 2.0]);
+        assert_eq!(lenders(33, 4), [0.0, 2.0, 5.0, 7.0]);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::memory::Memory;
+use super::progress::{Phase, Progress};
+use super::segments::Segments;
 use crate::model::lstm::{Dropout, State};
 use crate::model::network::{Lesson, Network};
 use crate::model::objective::{PART_WINDOWS, descend, loss, value};
@@ -56,19 +59,6 @@ struct Track {
 /// a gradient from one to the other (truncated back-propagation through time: Williams & Peng 1990).
 const TRACK_WINDOWS: usize = 16;
 
-/// How far fitting has come.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FitProgress {
-    /// Epoch at work, from 1.
-    pub epoch: usize,
-    /// Most epochs.
-    pub epochs_max: usize,
-    /// Steps done in all, as a share of the most that there can be (0–1).
-    pub share: f64,
-    /// Best loss so far on the windows that tell when to stop (mean squared error).
-    pub loss: Option<f64>,
-}
-
 /// Why there are no weights.
 #[derive(Debug, Error)]
 pub enum FitError {
@@ -94,21 +84,25 @@ pub enum FitError {
 pub struct Fitted {
     /// The best weights.
     pub weights: Weights,
-    /// Their loss on the windows that tell when to stop (mean squared error).
+    /// Their loss: what it is of says the fit that made them.
     pub loss: f64,
 }
 
-/// Rows to fit to and to stop by, over shared sequences of model inputs.
+/// Rows to fit to and to stop by, over sequences of model inputs, one per instrument.
 pub struct FitData<'a> {
-    /// `(N, F)` model inputs, one sequence per chunk.
-    pub sequences: &'a [Vec<InputRow>],
+    /// Gives `(N, F)` the model inputs of a sequence; asked once for each sequence that a drawn window lies in.
+    pub inputs: &'a dyn Fn(usize) -> Vec<InputRow>,
     /// Rows to fit to.
     pub fit: &'a [Span],
     /// Rows that tell when to stop; with none, the last epoch wins.
     pub stop: &'a [Span],
 }
 
-/// Fits weights to windows.
+/// Windows that tell when to stop, as a part of those that are fitted to: a fifth as many are enough to rank epochs by.
+const STOP_PART: usize = 5;
+
+/// Fits weights to windows; the loss is the mean squared error on the windows that tell when to stop. Windows are drawn
+/// first, and only the rows in them are made, no more of them than memory holds.
 ///
 /// # Errors
 /// [`FitError`]; `progress` can cancel by breaking.
@@ -116,24 +110,34 @@ pub fn fit(
     data: &FitData<'_>,
     spec: ModelSpec,
     config: &FitConfig,
+    memory: Memory,
     seed: u64,
-    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Fitted, FitError> {
     let mut generator = Pcg64Mcg::seed_from_u64(seed);
     let windows = windows_per_track(&spec);
+    let window_bytes = (spec.lookback + spec.horizon) * size_of::<InputRow>();
+    // Twice the share of a pool: nothing else is held beside it. The windows to stop by come on top.
+    let windows_max = config
+        .windows_max
+        .min(2 * memory.pooled_max(usize::MAX, window_bytes) * STOP_PART / (STOP_PART + 1));
     let mut drawn = |spans: &[Span], windows_max: usize| {
         let mut tracks = tracks(spans, &spec);
         tracks.shuffle(&mut generator);
         tracks.truncate((windows_max / windows).max(1));
         tracks
     };
-    let mut to_fit = drawn(data.fit, config.windows_max);
-    // A fifth as many are enough to rank epochs by.
-    let to_stop = drawn(data.stop, (config.windows_max / 5).max(config.batch_windows));
+    let mut to_fit = drawn(data.fit, windows_max);
+    let to_stop = drawn(data.stop, (windows_max / STOP_PART).max(config.batch_windows));
     if to_fit.is_empty() {
         return Err(FitError::NoWindows);
     }
-    let mut fitting = Fitting::new(data.sequences, spec, config, seed, to_fit.len())?;
+    let rows = |track: &Track| {
+        let start = track.end - spec.lookback;
+        (track.sequence, start..start + windows * spec.lookback + spec.horizon)
+    };
+    let segments = Segments::gather(to_fit.iter().chain(&to_stop).map(rows), data.inputs);
+    let mut fitting = Fitting::new(&segments, spec, config, seed, to_fit.len())?;
     let mut best: Option<Fitted> = None;
     let mut epochs_without_gain = 0;
     for epoch in 1..=config.epochs_max {
@@ -195,7 +199,7 @@ fn tracks(spans: &[Span], spec: &ModelSpec) -> Vec<Track> {
 }
 
 struct Fitting<'a> {
-    sequences: &'a [Vec<InputRow>],
+    segments: &'a Segments,
     config: &'a FitConfig,
     spec: ModelSpec,
     model: Network,
@@ -208,7 +212,7 @@ struct Fitting<'a> {
 
 impl<'a> Fitting<'a> {
     fn new(
-        sequences: &'a [Vec<InputRow>],
+        segments: &'a Segments,
         spec: ModelSpec,
         config: &'a FitConfig,
         seed: u64,
@@ -223,7 +227,7 @@ impl<'a> Fitting<'a> {
         let optimiser = AdamW::new(model.variables(), parameters)?;
         let steps_per_epoch = tracks.div_ceil(config.batch_windows) * windows_per_track(&spec);
         Ok(Fitting {
-            sequences,
+            segments,
             config,
             spec,
             model,
@@ -240,7 +244,7 @@ impl<'a> Fitting<'a> {
         tracks: &[Track],
         epoch: usize,
         best_loss: Option<f64>,
-        progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<f64, FitError> {
         let windows = windows_per_track(&self.spec);
         let mut sum = 0.0;
@@ -248,10 +252,10 @@ impl<'a> Fitting<'a> {
             let mut states = vec![None; batch.len().div_ceil(PART_WINDOWS)];
             for window in 0..windows {
                 let share = self.steps as f64 / self.steps_max as f64;
-                let report = FitProgress {
-                    epoch,
-                    epochs_max: self.config.epochs_max,
+                let report = Progress {
+                    phase: Phase::Fitting,
                     share,
+                    epoch: Some(epoch),
                     loss: best_loss,
                 };
                 if progress(report).is_break() {
@@ -259,9 +263,9 @@ impl<'a> Fitting<'a> {
                 }
                 self.optimiser
                     .set_learning_rate(self.config.learning_rate * one_cycle(share));
-                let (sequences, model, dropout) = (self.sequences, &self.model, &mut self.dropout);
+                let (segments, model, dropout) = (self.segments, &self.model, &mut self.dropout);
                 let parts = batch.chunks(PART_WINDOWS).zip(&mut states).map(|(part, state)| {
-                    let loss = lesson_loss(sequences, model, part, window, state, Some(dropout))?;
+                    let loss = lesson_loss(segments, model, part, window, state, Some(dropout))?;
                     Ok((loss, part.len() as f64 / batch.len() as f64))
                 });
                 sum += descend(model, &mut self.optimiser, parts)? * batch.len() as f64;
@@ -278,7 +282,7 @@ impl<'a> Fitting<'a> {
         for part in tracks.chunks(PART_WINDOWS) {
             let mut state = None;
             for window in 0..windows {
-                let loss = lesson_loss(self.sequences, &self.model, part, window, &mut state, None)?;
+                let loss = lesson_loss(self.segments, &self.model, part, window, &mut state, None)?;
                 sum += value(&loss)? * part.len() as f64;
             }
         }
@@ -288,7 +292,7 @@ impl<'a> Fitting<'a> {
 
 /// Gives the mean loss of window number `window` of tracks, from the state that the one before left, and leaves its own.
 fn lesson_loss(
-    sequences: &[Vec<InputRow>],
+    segments: &Segments,
     model: &Network,
     tracks: &[Track],
     window: usize,
@@ -301,7 +305,7 @@ fn lesson_loss(
         let mut numbers = Vec::with_capacity(tracks.len() * rows * FEATURES);
         for track in tracks {
             let start = track.end + window * lookback - lookback + from;
-            numbers.extend_from_slice(sequences[track.sequence][start..start + rows].as_flattened());
+            numbers.extend_from_slice(segments.rows(track.sequence, start..start + rows).as_flattened());
         }
         Tensor::from_vec(numbers, (tracks.len(), rows, FEATURES), &Device::Cpu)
     };
@@ -348,20 +352,21 @@ mod tests {
         learning_rate: 1e-2,
     };
 
-    fn sequences() -> Vec<Vec<InputRow>> {
+    const MEMORY: Memory = Memory { bytes_max: 64 << 20 };
+
+    fn inputs(_: usize) -> Vec<InputRow> {
         let row = |i: usize| std::array::from_fn(|feature| libm::sinf(0.3 * i as f32 + feature as f32));
-        vec![(0..1600).map(row).collect()]
+        (0..1600).map(row).collect()
     }
 
     fn fitted(spec: ModelSpec, seed: u64) -> Fitted {
-        let sequences = sequences();
         let span = |rows| Span { sequence: 0, rows };
         let data = FitData {
-            sequences: &sequences,
+            inputs: &inputs,
             fit: &[span(0..1200)],
             stop: &[span(1200..1600)],
         };
-        fit(&data, spec, &CONFIG, seed, &mut |_| ControlFlow::Continue(())).unwrap()
+        fit(&data, spec, &CONFIG, MEMORY, seed, &mut |_| ControlFlow::Continue(())).unwrap()
     }
 
     fn composite() -> ModelSpec {
@@ -415,16 +420,15 @@ mod tests {
 
     #[test]
     fn fitting_can_be_cancelled() {
-        let sequences = sequences();
         let data = FitData {
-            sequences: &sequences,
+            inputs: &inputs,
             fit: &[Span {
                 sequence: 0,
                 rows: 0..10,
             }],
             stop: &[],
         };
-        let error = fit(&data, spec(), &CONFIG, 1, &mut |_| ControlFlow::Break(())).unwrap_err();
+        let error = fit(&data, spec(), &CONFIG, MEMORY, 1, &mut |_| ControlFlow::Break(())).unwrap_err();
         assert!(matches!(error, FitError::Cancelled));
     }
 }

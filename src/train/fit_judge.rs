@@ -14,13 +14,16 @@ use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
 use super::event_loss::event_loss;
-use super::exposure::{SEQUENCE_ROWS, SILENT_ROWS, Sequence, Source, expose};
-use super::fit::{FitError, FitProgress, Fitted, one_cycle};
+use super::exposure::{SEQUENCE_ROWS, SILENT_ROWS, Sequence, Sources};
+use super::fit::{FitError, Fitted, one_cycle};
+use super::memory::Memory;
+use super::progress::{Phase, Progress};
 use crate::inject::{Catalogue, Family};
 use crate::model::network::{Lesson, Network, newest_first};
 use crate::model::spec::ModelSpec;
 use crate::model::weights::Weights;
 use crate::pipeline::feature::FEATURES;
+use crate::pipeline::scaler::InputRow;
 
 /// How a model with a judge is fitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,20 +76,26 @@ impl Start {
     }
 }
 
-/// Sequences at hand at once: a few copies of a few instruments, shuffled together (a hundred megabytes of model inputs).
+/// Sequences at hand at once: a few copies of a few instruments, shuffled together. Memory may allow fewer.
 const POOL_SEQUENCES: usize = 1024;
+/// The model inputs of one sequence (bytes).
+const SEQUENCE_BYTES: usize = SEQUENCE_ROWS * size_of::<InputRow>();
 
-/// Fits all heads to copies of `sources`.
+/// Share of the newest step in the running mean of the loss.
+const RECENT_SHARE: f64 = 0.05;
+
+/// Fits all heads to copies of `sources`; the loss is the mean per injected fault over about the last twenty steps.
 ///
 /// # Errors
 /// [`FitError`]; `progress` can cancel by breaking.
 pub fn fit_judge(
-    sources: &[Source<'_>],
+    sources: &mut Sources<'_>,
     catalogue: &Catalogue,
     start: &Start,
     config: &ExposureConfig,
+    memory: Memory,
     seed: u64,
-    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> std::result::Result<Fitted, FitError> {
     let mut exposing = Exposing {
         network: Network::new(&start.weights(seed), &Device::Cpu)?,
@@ -103,36 +112,22 @@ pub fn fit_judge(
         return Err(FitError::NoWindows);
     }
     let mut optimiser = AdamW::new(exposing.network.variables(), parameters)?;
-    let ticks: usize = sources.iter().map(|source| source.ticks.len()).sum();
-    let ticks = ticks.saturating_mul(config.copies).min(config.ticks_max);
+    let ticks = sources.ticks().saturating_mul(config.copies).min(config.ticks_max);
+    let pool_sequences = memory.pooled_max(POOL_SEQUENCES, SEQUENCE_BYTES);
     let sequences_max = (ticks / (SEQUENCE_ROWS - SILENT_ROWS)).max(1);
-    let (mut pool, mut copies, mut learnt, mut recent) = (Vec::new(), 0_usize, 0_usize, None);
-    let mut order: Vec<usize> = (0..sources.len()).collect();
+    let mut pool = Pool::new(sources, catalogue, seed);
+    let (mut learnt, mut recent) = (0_usize, None);
     while learnt < sequences_max {
-        let mut barren = 0;
-        while pool.len() < POOL_SEQUENCES.min(sequences_max - learnt) {
-            if copies.is_multiple_of(sources.len()) {
-                order.shuffle(&mut exposing.draws);
-            }
-            let source = &sources[order[copies % sources.len()]];
-            let sequences = expose(source, catalogue, copies / sources.len(), copy_seed(seed, copies));
-            barren = if sequences.is_empty() { barren + 1 } else { 0 };
-            if barren == sources.len() {
-                return Err(FitError::NoWindows);
-            }
-            pool.extend(sequences);
-            copies += 1;
-        }
-        pool.shuffle(&mut exposing.draws);
+        pool.fill(pool_sequences.min(sequences_max - learnt), &mut exposing.draws)?;
         // The rest of the pool is shuffled into the next one.
-        let keep = pool.len() / 3;
-        while pool.len() > keep && learnt < sequences_max {
-            let batch = pool.split_off(pool.len().saturating_sub(config.batch_sequences));
+        let keep = pool.sequences.len() / 3;
+        while pool.sequences.len() > keep && learnt < sequences_max {
+            let batch = pool.take(config.batch_sequences);
             let share = learnt as f64 / sequences_max as f64;
-            let report = FitProgress {
-                epoch: 1,
-                epochs_max: 1,
+            let report = Progress {
+                phase: Phase::Fitting,
                 share,
+                epoch: None,
                 loss: recent,
             };
             if progress(report).is_break() {
@@ -144,13 +139,64 @@ pub fn fit_judge(
                 return Err(FitError::Diverged { epoch: 1 });
             }
             learnt += batch.len();
-            recent = Some(recent.map_or(loss, |recent: f64| recent + 0.05 * (loss - recent)));
+            recent = Some(recent.map_or(loss, |recent: f64| recent + RECENT_SHARE * (loss - recent)));
         }
     }
     Ok(Fitted {
         weights: exposing.network.weights()?,
         loss: recent.unwrap_or(f64::INFINITY),
     })
+}
+
+/// Sequences of copies of all sources in turn, shuffled together.
+struct Pool<'a, 'b> {
+    sources: &'a mut Sources<'b>,
+    catalogue: &'a Catalogue,
+    seed: u64,
+    /// The order of this round.
+    order: Vec<usize>,
+    /// Copies made so far.
+    copies: usize,
+    sequences: Vec<Sequence>,
+}
+
+impl<'a, 'b> Pool<'a, 'b> {
+    fn new(sources: &'a mut Sources<'b>, catalogue: &'a Catalogue, seed: u64) -> Self {
+        Pool {
+            order: (0..sources.len()).collect(),
+            sources,
+            catalogue,
+            seed,
+            copies: 0,
+            sequences: Vec::new(),
+        }
+    }
+
+    /// Makes copies until there are so many sequences, and shuffles them all.
+    fn fill(&mut self, wanted: usize, draws: &mut Pcg64Mcg) -> std::result::Result<(), FitError> {
+        let mut barren = 0;
+        while self.sequences.len() < wanted {
+            let (round, place) = (self.copies / self.order.len(), self.copies % self.order.len());
+            if place == 0 {
+                self.order.shuffle(draws);
+            }
+            let seed = copy_seed(self.seed, self.copies);
+            let sequences = self.sources.expose(self.order[place], self.catalogue, round, seed);
+            barren = if sequences.is_empty() { barren + 1 } else { 0 };
+            if barren == self.order.len() {
+                return Err(FitError::NoWindows);
+            }
+            self.sequences.extend(sequences);
+            self.copies += 1;
+        }
+        self.sequences.shuffle(draws);
+        Ok(())
+    }
+
+    /// Takes at most so many out.
+    fn take(&mut self, count: usize) -> Vec<Sequence> {
+        self.sequences.split_off(self.sequences.len().saturating_sub(count))
+    }
 }
 
 fn copy_seed(seed: u64, copy: usize) -> u64 {

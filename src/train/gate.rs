@@ -1,15 +1,18 @@
 //! The gate: a challenger takes over only if it is no worse than the champion on the same recent ticks.
 //!
-//! Both are measured on the newest ticks as they came and on a copy with injected faults. Their errors are compared in
-//! units common to both, since each has input transforms of its own. Knows nothing of where models are kept.
+//! Both are measured on the newest ticks, which neither was fitted to or calibrated on ([`HeldBack::CalibrationAndGate`]), as
+//! they came and in a copy with injected faults. A fault is found as everywhere: by a score above the threshold in
+//! [`Label::found_in`]. Errors are compared in units common to both, since each model has input transforms of its own. One
+//! instrument is looked at after the other, so that no more than its rows are held. Knows nothing of where models are kept.
 
 use std::fmt;
+use std::ops::{ControlFlow, Range};
 
 use serde::Serialize;
 
 use super::calibrate::score_rows;
-use super::dataset::{Chunk, Split};
-use crate::inject::{self, Catalogue};
+use super::dataset::{Chunk, HeldBack, Split};
+use crate::inject::{self, Catalogue, Label};
 use crate::pipeline::arms::RowErrors;
 use crate::pipeline::calibration::Calibration;
 use crate::pipeline::feature::FEATURES;
@@ -83,22 +86,40 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The figures of one model.
-struct Figures {
-    reconstruction_error: f64,
-    false_alarm_share: f64,
-    injected_recall: f64,
+/// What one model shows, summed over instruments.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    error: f64,
+    scored: f64,
+    alarms: f64,
+    found: f64,
+    events: f64,
 }
 
-/// Ticks of one instrument that the gate looks at: enough for a recall over a few dozen faults.
-const GATE_TICKS: usize = 4000;
+impl Sums {
+    fn reconstruction_error(&self) -> f64 {
+        share(self.error, self.scored)
+    }
+
+    fn false_alarm_share(&self) -> f64 {
+        share(self.alarms, self.scored)
+    }
+
+    fn injected_recall(&self) -> f64 {
+        share(self.found, self.events)
+    }
+}
+
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
 
 /// On what terms models are compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Terms {
     /// Score from which a tick is anomalous.
     pub threshold: f32,
-    /// Share of the newest ticks that neither model's weights were fitted to (0–1).
+    /// Share of the newest ticks that both trainings held back (0–1).
     pub held_back_share: f64,
     /// Which ticks are one alert.
     pub runs: RunRule,
@@ -108,45 +129,81 @@ pub struct Terms {
 
 impl Terms {
     /// Gives the rows, of so many, that are looked at.
-    fn rows(&self, rows: usize) -> std::ops::Range<usize> {
-        let held_back = Split::new(rows, self.held_back_share).held_back;
-        held_back.start.max(rows.saturating_sub(GATE_TICKS))..rows
+    fn rows(&self, rows: usize) -> Range<usize> {
+        Split::new(rows, self.held_back_share, HeldBack::CalibrationAndGate).gate
     }
 }
 
-/// Measures both models on the same ticks and compares them.
-pub fn compare(champion: &Model, challenger: &Model, ticks: &[InstrumentTicks], terms: &Terms) -> Verdict {
-    let clean: Vec<Chunk> = ticks.iter().map(|ticks| Chunk::new(ticks, Vec::new())).collect();
-    let faulty: Vec<Chunk> = ticks
-        .iter()
-        .enumerate()
-        .map(|(index, ticks)| injected(ticks, terms, terms.seed.wrapping_add(index as u64)))
-        .collect();
-    let champion = figures(champion, &clean, &faulty, terms);
-    let challenger = figures(challenger, &clean, &faulty, terms);
+/// Measures both models on the same ticks and compares them; nothing when `progress` (0–1) breaks.
+pub fn compare(
+    champion: &Model,
+    challenger: &Model,
+    ticks: &[InstrumentTicks],
+    terms: &Terms,
+    progress: &mut dyn FnMut(f64) -> ControlFlow<()>,
+) -> Option<Verdict> {
+    let mut sums = [Sums::default(); 2];
+    for (index, own) in ticks.iter().enumerate() {
+        if progress(index as f64 / ticks.len() as f64).is_break() {
+            return None;
+        }
+        let rows = terms.rows(own.ticks.len());
+        if rows.is_empty() {
+            continue;
+        }
+        let clean = Chunk::new(&own.instrument, &own.ticks, Vec::new());
+        let common = InputTransform::fit(&clean.rows[rows.clone()]);
+        for (sums, model) in sums.iter_mut().zip([champion, challenger]) {
+            add_clean(sums, model, &clean, &rows, &common, terms);
+        }
+        drop(clean);
+        for copy in 0..faulty_copies(rows.len()) {
+            let seed = terms.seed.wrapping_add((copy * ticks.len() + index) as u64);
+            let (faulty, labels) = inject::apply_after(rows.start, &own.ticks, &Catalogue::default(), seed);
+            let faulty = Chunk::new(&own.instrument, &faulty, labels);
+            for (sums, model) in sums.iter_mut().zip([champion, challenger]) {
+                add_faulty(sums, model, &faulty, terms);
+            }
+        }
+    }
+    let [champion, challenger] = sums;
+    Some(verdict(&champion, &challenger, terms))
+}
+
+/// Gives how many copies with faults are made of so many rows (> 0): one, but of few rows several, or there would be no fault in
+/// them.
+fn faulty_copies(rows: usize) -> usize {
+    const ROWS: usize = 1000;
+    const COPIES_MAX: usize = 8;
+    ROWS.div_ceil(rows).min(COPIES_MAX)
+}
+
+fn verdict(champion: &Sums, challenger: &Sums, terms: &Terms) -> Verdict {
     let budget = libm::exp10(-f64::from(terms.threshold));
+    let error = champion.reconstruction_error();
+    let alarms = champion.false_alarm_share();
     Verdict {
         measures: vec![
             Measure {
                 name: "reconstruction_error",
                 better: Better::Lower,
-                champion: champion.reconstruction_error,
-                challenger: challenger.reconstruction_error,
-                tolerance: 0.05 * champion.reconstruction_error,
+                champion: error,
+                challenger: challenger.reconstruction_error(),
+                tolerance: 0.05 * error,
             },
             Measure {
                 name: "false_alarm_share",
                 better: Better::Lower,
-                champion: champion.false_alarm_share,
-                challenger: challenger.false_alarm_share,
+                champion: alarms,
+                challenger: challenger.false_alarm_share(),
                 // Twice the budget is within what a few thousand ticks can tell.
-                tolerance: 0.25 * champion.false_alarm_share + 2.0 * budget,
+                tolerance: 0.25 * alarms + 2.0 * budget,
             },
             Measure {
                 name: "injected_recall",
                 better: Better::Higher,
-                champion: champion.injected_recall,
-                challenger: challenger.injected_recall,
+                champion: champion.injected_recall(),
+                challenger: challenger.injected_recall(),
                 // The standard error of a recall over some two hundred faults.
                 tolerance: 0.04,
             },
@@ -154,45 +211,54 @@ pub fn compare(champion: &Model, challenger: &Model, ticks: &[InstrumentTicks], 
     }
 }
 
-/// Makes a chunk with faults injected into its newest part.
-fn injected(ticks: &InstrumentTicks, terms: &Terms, seed: u64) -> Chunk {
-    let start = terms.rows(ticks.ticks.len()).start;
-    let (faulty, labels) = inject::apply_after(start, &ticks.ticks, &Catalogue::default(), seed);
-    let ticks = InstrumentTicks {
-        instrument: ticks.instrument.clone(),
-        ticks: faulty,
-    };
-    Chunk::new(&ticks, labels)
+/// Adds a model's errors and false alarms on an instrument's ticks as they came.
+fn add_clean(
+    sums: &mut Sums,
+    model: &Model,
+    chunk: &Chunk,
+    rows: &Range<usize>,
+    common: &InputTransform,
+    terms: &Terms,
+) {
+    let calibration = model.calibrations.of(&chunk.instrument);
+    let scored = score_rows(&*model.scorer, &calibration.transform, &chunk.rows, rows.clone());
+    let skipped = rows.len() - scored.rows.len();
+    for (index, expected) in scored.expected.iter().enumerate() {
+        let raw = &chunk.rows[rows.start + skipped + index];
+        sums.error += common_error(common, &calibration.transform, raw, expected);
+    }
+    let above = above(calibration, &scored.rows, terms);
+    sums.alarms += above.iter().filter(|above| **above).count() as f64;
+    sums.scored += above.len() as f64;
 }
 
-fn figures(model: &Model, clean: &[Chunk], faulty: &[Chunk], terms: &Terms) -> Figures {
-    let (mut error, mut scored, mut alarms) = (0.0, 0.0, 0.0);
-    for chunk in clean {
-        let calibration = model.calibrations.of(&chunk.instrument);
-        let rows = terms.rows(chunk.rows.len());
-        let common = InputTransform::fit(&chunk.rows[rows.clone()]);
-        let found = score_rows(&*model.scorer, &calibration.transform, &chunk.rows, rows.clone());
-        let skipped = rows.len() - found.rows.len();
-        for (index, expected) in found.expected.iter().enumerate() {
-            let raw = &chunk.rows[rows.start + skipped + index];
-            error += common_error(&common, &calibration.transform, raw, expected);
-        }
-        let above = above(calibration, &found.rows, terms);
-        alarms += above.iter().filter(|above| **above).count() as f64;
-        scored += above.len() as f64;
-    }
-    let (found, events) = faulty
+/// Adds the injected faults that a model finds, and all of them.
+fn add_faulty(sums: &mut Sums, model: &Model, chunk: &Chunk, terms: &Terms) {
+    let calibration = model.calibrations.of(&chunk.instrument);
+    let first = chunk
+        .labels
+        .first()
+        .map_or(0, |label| label.start)
+        .max(model.scorer.lookback() - 1);
+    let scored = score_rows(
+        &*model.scorer,
+        &calibration.transform,
+        &chunk.rows,
+        first..chunk.rows.len(),
+    );
+    let above = above(calibration, &scored.rows, terms);
+    sums.found += chunk
+        .labels
         .iter()
-        .map(|chunk| recalled(model, chunk, terms))
-        .fold((0, 0), |(found, events), (more_found, more_events)| {
-            (found + more_found, events + more_events)
-        });
-    let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
-    Figures {
-        reconstruction_error: share(error, scored),
-        false_alarm_share: share(alarms, scored),
-        injected_recall: share(f64::from(found), f64::from(events)),
-    }
+        .filter(|label| is_found(label, &above, first))
+        .count() as f64;
+    sums.events += chunk.labels.len() as f64;
+}
+
+/// Tells whether a fault is found by rows above the threshold, the first of which is row number `first`.
+fn is_found(label: &Label, above: &[bool], first: usize) -> bool {
+    let mut rows = label.found_in().filter_map(|row| above.get(row.checked_sub(first)?));
+    rows.any(|above| *above)
 }
 
 /// Tells which of consecutive rows a detector would find anomalous.
@@ -220,27 +286,24 @@ fn common_error(
     f64::from(sum) / FEATURES as f64
 }
 
-/// Counts the injected faults that the model finds, and all of them.
-fn recalled(model: &Model, chunk: &Chunk, terms: &Terms) -> (u32, u32) {
-    let calibration = model.calibrations.of(&chunk.instrument);
-    let first = chunk
-        .labels
-        .first()
-        .map_or(0, |label| label.start)
-        .max(model.scorer.lookback() - 1);
-    let scored = score_rows(
-        &*model.scorer,
-        &calibration.transform,
-        &chunk.rows,
-        first..chunk.rows.len(),
-    );
-    let above = above(calibration, &scored.rows, terms);
-    let is_found = |label: &&inject::Label| {
-        let mut rows = (label.start..=label.end).filter_map(|row| above.get(row.checked_sub(first)?));
-        rows.any(|above| *above)
-    };
-    (
-        chunk.labels.iter().filter(is_found).count() as u32,
-        chunk.labels.len() as u32,
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::{Fault, GRACE_TICKS};
+
+    #[test]
+    fn a_fault_is_found_up_to_the_grace_after_it_and_no_later() {
+        let label = Label {
+            start: 110,
+            end: 112,
+            fault: Fault::PriceSpike,
+            magnitude: 1.0,
+        };
+        let found_at = |row: usize| {
+            let above: Vec<bool> = (100..200).map(|other| other == row).collect();
+            is_found(&label, &above, 100)
+        };
+        assert!(!found_at(109) && found_at(110) && found_at(112 + GRACE_TICKS));
+        assert!(!found_at(113 + GRACE_TICKS));
+    }
 }

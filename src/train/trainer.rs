@@ -1,21 +1,21 @@
 //! One training, from recent ticks to a calibrated model.
 
-use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::calibrate::{ScoreTerms, calibrate, pooled_transform};
-use super::dataset::{Chunk, Split};
-use super::exposure::Source;
-use super::fit::{FitConfig, FitData, FitError, FitProgress, Fitted, Span, fit};
+use super::calibrate::{Calibrator, PooledRows, ScoreTerms};
+use super::dataset::{Chunk, HeldBack, Split};
+use super::exposure::{Learnt, Sources};
+use super::fit::{FitConfig, FitData, FitError, Fitted, Span, fit};
 use super::fit_judge::{ExposureConfig, Start, fit_judge};
+use super::memory::Memory;
+use super::progress::{Phase, Progress};
 use super::size::SizeConfig;
-use super::views::View;
 use crate::inject::Catalogue;
-use crate::model::artifact::{Artifact, Provenance};
+use crate::model::artifact::{Artifact, LossKind, Provenance};
 use crate::model::base;
 use crate::model::kernel::scorer::KernelScorer;
 use crate::model::spec::ModelSpec;
@@ -23,9 +23,10 @@ use crate::model::weights::Weights;
 use crate::pipeline::arms::Arms;
 use crate::pipeline::calibration::Calibrations;
 use crate::pipeline::run::RunRule;
-use crate::pipeline::scaler::{InputRow, InputTransform};
+use crate::pipeline::scaler::InputTransform;
 use crate::pipeline::score::ModelVersion;
 use crate::pipeline::tick::{InstrumentTicks, Tick};
+use crate::pipeline::tick_reader::TickBounds;
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ use crate::pipeline::tick::{InstrumentTicks, Tick};
 pub struct TrainingConfig {
     /// Seed of everything that is drawn.
     pub seed: u64,
+    /// Most memory that one training takes, reading included (bytes, ≥ [`MEMORY_BYTES_MIN`](super::memory::MEMORY_BYTES_MIN)).
+    pub memory_bytes_max: usize,
     /// Newest ticks of one instrument that are learnt from (> 0).
     pub ticks_per_instrument_max: usize,
     /// Fewest ticks of an instrument that gets a calibration of its own (> 0).
@@ -48,6 +51,21 @@ pub struct TrainingConfig {
     pub fit: FitConfig,
     /// The fit of a model with a judge.
     pub exposure: ExposureConfig,
+}
+
+impl TrainingConfig {
+    /// Gives the memory budget.
+    pub fn memory(&self) -> Memory {
+        Memory {
+            bytes_max: self.memory_bytes_max,
+        }
+    }
+
+    /// Gives what a reader may hold of so many instruments.
+    pub fn tick_bounds(&self, instruments_max: usize) -> TickBounds {
+        self.memory()
+            .tick_bounds(instruments_max, self.ticks_per_instrument_max)
+    }
 }
 
 /// Why there is no model.
@@ -69,9 +87,10 @@ pub enum TrainError {
     Fit(#[from] FitError),
 }
 
-/// Trains a model on ticks, newest last, of any number of instruments.
+/// Trains a model on ticks, newest last, of any number of instruments. Rows are made of one instrument's ticks at a time.
 ///
-/// `trained_at` (RFC 3339) and `version` go into the artifact as they are.
+/// `held_back`: what becomes of the rows that are not fitted to. `trained_at` (RFC 3339) and `version` go into the artifact
+/// as they are.
 ///
 /// # Errors
 /// [`TrainError`]; `progress` can cancel by breaking.
@@ -79,40 +98,48 @@ pub fn train(
     ticks: &[InstrumentTicks],
     size: &SizeConfig,
     config: &TrainingConfig,
+    held_back: HeldBack,
     version: ModelVersion,
     trained_at: &str,
-    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Artifact, TrainError> {
     let base = size.checked_base().map_err(TrainError::BadSize)?;
     let spec = size.spec();
-    let chunks = enough(ticks, config)?;
-    let splits: Vec<Split> = chunks
-        .iter()
-        .map(|chunk| Split::new(chunk.rows.len(), config.held_back_share))
-        .collect();
-    let transforms = transforms(&chunks);
-    let fitted = match spec.judge {
+    let stretches = stretches(ticks, config, held_back)?;
+    let (transforms, pooled) = prepare(&stretches, config, progress)?;
+    let (fitted, loss_kind) = match spec.judge {
         Some(_) => {
-            let sources = sources(&learnt(ticks, &chunks, &splits), &transforms);
-            let catalogue = Catalogue::without(&config.exposure.families_left_out);
             let start = base.map_or(Start::Scratch(spec), |base| Start::From(base.weights));
-            fit_judge(&sources, &catalogue, &start, &config.exposure, config.seed, progress)?
+            let fitted = fit_to_faults(&stretches, &transforms, &start, config, progress)?;
+            (fitted, LossKind::JudgePerFault)
         }
-        None => fit_weights(&chunks, &splits, &transforms, spec, config, progress)?,
+        None => {
+            let fitted = fit_to_rows(&stretches, &transforms, spec, config, progress)?;
+            (fitted, LossKind::SquaredError)
+        }
     };
-    let calibrations = calibrations(&fitted.weights, &chunks, &transforms, pooled_transform(&chunks), config);
+    let mut known = transforms.into_iter();
+    let own = |stretch: &Stretch<'_>, chunk: &Chunk| Own {
+        // There is one for each stretch, in their order.
+        transform: known
+            .next()
+            .unwrap_or_else(|| InputTransform::fit(&chunk.rows[stretch.split.known()])),
+        rows: stretch.split.calibrate.clone(),
+    };
+    let calibrations = calibrations(&fitted.weights, &stretches, pooled, config, progress, own)?;
     let provenance = Provenance {
         program: env!("CARGO_PKG_VERSION").into(),
         trained_at: trained_at.into(),
         seed: config.seed,
-        ticks: chunks.iter().map(|chunk| chunk.rows.len() as u64).sum(),
-        instruments: chunks.len() as u64,
+        ticks: stretches.iter().map(|stretch| stretch.ticks.len() as u64).sum(),
+        instruments: stretches.len() as u64,
         loss: Some(fitted.loss),
+        loss_kind: Some(loss_kind),
     };
     Ok(Artifact {
         version,
-        weights: fitted.weights,
         calibrations,
+        weights: fitted.weights,
         provenance,
     })
 }
@@ -121,21 +148,27 @@ pub fn train(
 /// seconds.
 ///
 /// # Errors
-/// [`TrainError::TooFewTicks`].
+/// [`TrainError::TooFewTicks`]; `progress` can cancel by breaking.
 pub fn settle(
     base: &Artifact,
     ticks: &[InstrumentTicks],
     config: &TrainingConfig,
+    held_back: HeldBack,
     version: ModelVersion,
     trained_at: &str,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Artifact, TrainError> {
-    let chunks = enough(ticks, config)?;
-    let transforms = transforms(&chunks);
+    let stretches = stretches(ticks, config, held_back)?;
     let pooled = base.calibrations.pooled.transform.clone();
+    let own = |stretch: &Stretch<'_>, chunk: &Chunk| Own {
+        transform: InputTransform::fit(&chunk.rows[stretch.split.known()]),
+        // The weights were fitted to none of these ticks.
+        rows: stretch.split.calibrate_unfitted(),
+    };
     Ok(Artifact {
         version,
         weights: base.weights.clone(),
-        calibrations: calibrations(&base.weights, &chunks, &transforms, pooled, config),
+        calibrations: calibrations(&base.weights, &stretches, pooled, config, progress, own)?,
         provenance: Provenance {
             trained_at: trained_at.into(),
             ..base.provenance.clone()
@@ -159,152 +192,192 @@ pub fn to_base(artifact: Artifact) -> Artifact {
 /// With ticks, tails are taken from these; without, they stay those of `like`.
 ///
 /// # Errors
-/// [`TrainError::TooFewTicks`].
+/// [`TrainError::TooFewTicks`]; `progress` can cancel by breaking.
 pub fn adopt(
     weights: Weights,
     like: &Artifact,
     ticks: Option<&[InstrumentTicks]>,
     config: &TrainingConfig,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Artifact, TrainError> {
     let mut adopted = Artifact {
         weights,
         ..like.clone()
     };
-    adopted.provenance.loss = None;
+    (adopted.provenance.loss, adopted.provenance.loss_kind) = (None, None);
     let Some(ticks) = ticks else { return Ok(adopted) };
-    let chunks = enough(ticks, config)?;
+    let stretches = stretches(ticks, config, HeldBack::Calibration)?;
     let known = &like.calibrations;
-    let transforms: Vec<InputTransform> = chunks
-        .iter()
-        .map(|chunk| known.of(&chunk.instrument).transform.clone())
-        .collect();
     let pooled = known.pooled.transform.clone();
-    adopted.calibrations = calibrations(&adopted.weights, &chunks, &transforms, pooled, config);
+    let own = |stretch: &Stretch<'_>, _: &Chunk| Own {
+        transform: known.of(stretch.instrument).transform.clone(),
+        rows: stretch.split.calibrate.clone(),
+    };
+    adopted.calibrations = calibrations(&adopted.weights, &stretches, pooled, config, progress, own)?;
     Ok(adopted)
 }
 
+/// The ticks of one instrument that a model is made of.
+struct Stretch<'a> {
+    instrument: &'a str,
+    ticks: &'a [Tick],
+    /// One row per tick.
+    split: Split,
+}
+
+impl Stretch<'_> {
+    fn chunk(&self) -> Chunk {
+        Chunk::new(self.instrument, self.ticks, Vec::new())
+    }
+}
+
+/// Gives the newest ticks of every instrument that has enough, in the order of names; at least one must have.
+fn stretches<'a>(
+    ticks: &'a [InstrumentTicks],
+    config: &TrainingConfig,
+    held_back: HeldBack,
+) -> Result<Vec<Stretch<'a>>, TrainError> {
+    let most = config
+        .ticks_per_instrument_max
+        .min(config.memory().instrument_ticks_max());
+    let stretch = |own: &'a InstrumentTicks| {
+        let newest = &own.ticks[own.ticks.len().saturating_sub(most)..];
+        Stretch {
+            instrument: &own.instrument,
+            ticks: newest,
+            split: Split::new(newest.len(), config.held_back_share, held_back),
+        }
+    };
+    let has_enough = |own: &&InstrumentTicks| own.ticks.len() >= config.ticks_per_instrument_min;
+    let mut stretches: Vec<Stretch<'a>> = ticks.iter().filter(has_enough).map(stretch).collect();
+    stretches.sort_by(|a, b| a.instrument.cmp(b.instrument));
+    match stretches.is_empty() {
+        true => Err(TrainError::TooFewTicks {
+            needed: config.ticks_per_instrument_min,
+            found: ticks.iter().map(|ticks| ticks.ticks.len()).max().unwrap_or(0),
+        }),
+        false => Ok(stretches),
+    }
+}
+
+/// Fits the input transform of every instrument, and a pooled one.
+fn prepare(
+    stretches: &[Stretch<'_>],
+    config: &TrainingConfig,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<(Vec<InputTransform>, InputTransform), TrainError> {
+    let mut pooled = PooledRows::new(config.memory(), stretches.len());
+    let mut transforms = Vec::with_capacity(stretches.len());
+    for (done, stretch) in stretches.iter().enumerate() {
+        tell(progress, Phase::Preparing, done, stretches.len())?;
+        let chunk = stretch.chunk();
+        let known = &chunk.rows[stretch.split.known()];
+        pooled.take(known);
+        transforms.push(InputTransform::fit(known));
+    }
+    Ok((transforms, pooled.transform()))
+}
+
+fn tell(
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    phase: Phase,
+    done: usize,
+    instruments: usize,
+) -> Result<(), TrainError> {
+    match progress(Progress::of_instruments(phase, done, instruments)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(FitError::Cancelled.into()),
+    }
+}
+
+/// What an instrument is calibrated by.
+struct Own {
+    transform: InputTransform,
+    rows: Range<usize>,
+}
+
+/// Calibrates weights on every instrument as `own` says.
 fn calibrations(
     weights: &Weights,
-    chunks: &[Chunk],
-    transforms: &[InputTransform],
+    stretches: &[Stretch<'_>],
     pooled_transform: InputTransform,
     config: &TrainingConfig,
-) -> Arc<Calibrations> {
-    let held_back = |chunk: &Chunk| Split::new(chunk.rows.len(), config.held_back_share).held_back;
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    mut own: impl FnMut(&Stretch<'_>, &Chunk) -> Own,
+) -> Result<Arc<Calibrations>, TrainError> {
     let scorer = KernelScorer::new(weights);
     let terms = ScoreTerms {
         arms: config.arms,
         runs: config.runs,
     };
-    let (own, pooled) = calibrate(&scorer, chunks, transforms, pooled_transform, terms, held_back);
-    let names = chunks.iter().map(|chunk| chunk.instrument.to_string());
-    Arc::new(Calibrations {
+    let mut calibrator = Calibrator::new(&scorer, terms, config.memory(), stretches.len());
+    for (done, stretch) in stretches.iter().enumerate() {
+        tell(progress, Phase::Calibrating, done, stretches.len())?;
+        let chunk = stretch.chunk();
+        let own = own(stretch, &chunk);
+        calibrator.take(own.transform, &chunk.rows, own.rows);
+    }
+    let (own, pooled) = calibrator.finish(pooled_transform);
+    let names = stretches.iter().map(|stretch| stretch.instrument.to_owned());
+    Ok(Arc::new(Calibrations {
         pooled,
         instruments: names.zip(own).collect(),
-    })
+    }))
 }
 
-/// Computes the rows of every instrument that has enough ticks; at least one must.
-fn enough(ticks: &[InstrumentTicks], config: &TrainingConfig) -> Result<Vec<Chunk>, TrainError> {
-    let chunks = chunks(ticks, config);
-    match chunks.is_empty() {
-        true => Err(TrainError::TooFewTicks {
-            needed: config.ticks_per_instrument_min,
-            found: ticks.iter().map(|ticks| ticks.ticks.len()).max().unwrap_or(0),
-        }),
-        false => Ok(chunks),
-    }
-}
-
-/// Computes the rows of every instrument that has enough ticks, in the order of names.
-fn chunks(ticks: &[InstrumentTicks], config: &TrainingConfig) -> Vec<Chunk> {
-    let mut chunks: Vec<Chunk> = ticks
-        .iter()
-        .filter(|ticks| ticks.ticks.len() >= config.ticks_per_instrument_min)
-        .map(|ticks| {
-            let surplus = ticks.ticks.len().saturating_sub(config.ticks_per_instrument_max);
-            let newest = InstrumentTicks {
-                instrument: ticks.instrument.clone(),
-                ticks: ticks.ticks[surplus..].to_vec(),
-            };
-            Chunk::new(&newest, Vec::new())
+/// Fits a model with a judge to copies with injected faults of all ticks that are not held back.
+fn fit_to_faults(
+    stretches: &[Stretch<'_>],
+    transforms: &[InputTransform],
+    start: &Start,
+    config: &TrainingConfig,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Fitted, TrainError> {
+    let both = stretches.iter().zip(transforms);
+    let learnt: Vec<Learnt<'_>> = both
+        .map(|(stretch, transform)| Learnt {
+            ticks: &stretch.ticks[..stretch.split.stop.end],
+            transform,
         })
         .collect();
-    chunks.sort_by(|a, b| a.instrument.cmp(&b.instrument));
-    chunks
+    let catalogue = Catalogue::without(&config.exposure.families_left_out);
+    let mut sources = Sources::new(&learnt);
+    let (exposure, memory) = (&config.exposure, config.memory());
+    Ok(fit_judge(
+        &mut sources,
+        &catalogue,
+        start,
+        exposure,
+        memory,
+        config.seed,
+        progress,
+    )?)
 }
 
-/// Fits the input transform of every instrument.
-fn transforms(chunks: &[Chunk]) -> Vec<InputTransform> {
-    let fit = |chunk: &Chunk| InputTransform::fit(chunk.usable_rows());
-    chunks.iter().map(fit).collect()
-}
-
-/// Gives the ticks of each chunk that are not held back.
-fn learnt<'a>(ticks: &'a [InstrumentTicks], chunks: &[Chunk], splits: &[Split]) -> Vec<&'a [Tick]> {
-    let by_name: HashMap<&str, &'a [Tick]> = ticks.iter().map(|own| (&*own.instrument, &*own.ticks)).collect();
-    let learnt = |(chunk, split): (&Chunk, &Split)| {
-        let all = by_name.get(&*chunk.instrument).copied().unwrap_or_default();
-        &all[all.len() - chunk.rows.len()..][..split.held_back.start]
-    };
-    chunks.iter().zip(splits).map(learnt).collect()
-}
-
-/// Most instruments whose moves foreign rows of one instrument carry: enough to differ, however many there are.
-const FOREIGN_MAX: usize = 16;
-
-/// Looks at all ticks that are not held back in every view, each an instrument of its own to the judge.
-fn sources<'a>(learnt: &[&'a [Tick]], transforms: &[InputTransform]) -> Vec<Source<'a>> {
-    let mut sources = Vec::new();
-    for (index, (ticks, transform)) in learnt.iter().zip(transforms).enumerate() {
-        for view in View::ALL {
-            let Some(ticks) = view.of(ticks) else { continue };
-            let transform = match view {
-                View::Plain => transform.clone(),
-                _ => {
-                    let seen = InstrumentTicks {
-                        instrument: String::new(),
-                        ticks: ticks.clone(),
-                    };
-                    InputTransform::fit(Chunk::new(&seen, Vec::new()).usable_rows())
-                }
-            };
-            let others = learnt.iter().enumerate().filter(|(other, _)| *other != index);
-            let others = others.step_by((learnt.len() - 1).div_ceil(FOREIGN_MAX).max(1));
-            sources.push(Source {
-                ticks,
-                foreign: others.map(|(_, ticks)| *ticks).collect(),
-                transform,
-            });
-        }
-    }
-    sources
-}
-
-fn fit_weights(
-    chunks: &[Chunk],
-    splits: &[Split],
+/// Fits a model without a judge to rebuild the rows that are not held back.
+fn fit_to_rows(
+    stretches: &[Stretch<'_>],
     transforms: &[InputTransform],
     spec: ModelSpec,
     config: &TrainingConfig,
-    progress: &mut dyn FnMut(FitProgress) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Fitted, TrainError> {
-    let sequences: Vec<Vec<InputRow>> = chunks
-        .iter()
-        .zip(transforms)
-        .map(|(chunk, transform)| chunk.rows.iter().map(|row| transform.apply(row)).collect())
-        .collect();
+    let inputs = |sequence: usize| {
+        let mut rows = stretches[sequence].chunk().rows;
+        rows.iter_mut().for_each(|row| *row = transforms[sequence].apply(row));
+        rows
+    };
     let spans = |range: fn(&Split) -> Range<usize>| -> Vec<Span> {
-        let span = |(sequence, split)| Span {
+        let span = |(sequence, stretch): (usize, &Stretch<'_>)| Span {
             sequence,
-            rows: range(split),
+            rows: range(&stretch.split),
         };
-        splits.iter().enumerate().map(span).collect()
+        stretches.iter().enumerate().map(span).collect()
     };
     let data = FitData {
-        sequences: &sequences,
+        inputs: &inputs,
         fit: &spans(|split| split.fit.clone()),
         stop: &spans(|split| split.stop.clone()),
     };
-    Ok(fit(&data, spec, &config.fit, config.seed, progress)?)
+    Ok(fit(&data, spec, &config.fit, config.memory(), config.seed, progress)?)
 }

@@ -19,6 +19,7 @@ use tapewatch::pipeline::feature::{FeatureRow, FeatureState};
 use tapewatch::pipeline::guard::{GuardConfig, GuardState};
 use tapewatch::pipeline::scaler::InputTransform;
 use tapewatch::pipeline::tick::{InstrumentTicks, Tick};
+use tapewatch::pipeline::tick_reader::{TickBounds, TickReader};
 use tapewatch::pipeline::time::{ArrivalTime, EventTime};
 use timing::Timing;
 
@@ -62,8 +63,11 @@ fn main() {
 fn recorded(config: &Config, folder: PathBuf) -> Vec<InstrumentTicks> {
     let decoder = tick_files::line_decoder(&config.decode).expect("the defaults decode lines");
     let files = tick_files::list(&[folder]).expect("a folder of ticks");
-    let read = |file| tick_files::read(file, &decoder).expect("a file of ticks");
-    files.iter().map(read).collect()
+    let mut reader = TickReader::new(TickBounds::UNBOUNDED);
+    for file in &files {
+        tick_files::read(file, &decoder, &mut reader).expect("a file of ticks");
+    }
+    reader.finish().instruments
 }
 
 fn keep(rows: impl Iterator<Item = FeatureRow>) {

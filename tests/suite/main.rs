@@ -25,6 +25,7 @@ mod features;
 mod gate;
 mod golden;
 mod laws;
+mod memory;
 mod mock_cluster;
 mod schema;
 mod shock;

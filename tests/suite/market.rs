@@ -18,8 +18,8 @@ use tapewatch::pipeline::scaler::InputTransform;
 use tapewatch::pipeline::score::{Model, ModelVersion};
 use tapewatch::pipeline::tick::InstrumentTicks;
 use tapewatch::pipeline::time::{ArrivalTime, EventTime};
-use tapewatch::train::calibrate::{ScoreTerms, calibrate, pooled_transform};
-use tapewatch::train::dataset::{Chunk, Split};
+use tapewatch::train::calibrate::{Calibrator, PooledRows, ScoreTerms};
+use tapewatch::train::dataset::{Chunk, HeldBack, Split};
 use tapewatch::train::trainer::train;
 
 /// A model that is trained within a second, and limits that suit it.
@@ -132,9 +132,15 @@ pub fn train_on(market: &[InstrumentTicks], version: u32) -> Artifact {
     let config = config();
     let version = ModelVersion(version);
     let stamp = "2024-01-02T21:00:00Z";
-    train(market, &config.model, &config.training, version, stamp, &mut |_| {
-        ControlFlow::Continue(())
-    })
+    train(
+        market,
+        &config.model,
+        &config.training,
+        HeldBack::Calibration,
+        version,
+        stamp,
+        &mut |_| ControlFlow::Continue(()),
+    )
     .unwrap()
 }
 
@@ -142,24 +148,25 @@ pub fn train_on(market: &[InstrumentTicks], version: u32) -> Artifact {
 pub fn seeded(config: &Config, market: &[InstrumentTicks], seed: u64) -> Artifact {
     let weights = Weights::seeded(config.model.spec(), seed);
     let scorer = KernelScorer::new(&weights);
-    let chunks: Vec<Chunk> = market.iter().map(|ticks| Chunk::new(ticks, Vec::new())).collect();
-    let split = |chunk: &Chunk| Split::new(chunk.rows.len(), config.training.held_back_share);
-    let transform = |chunk: &Chunk| InputTransform::fit(&chunk.rows[split(chunk).fit]);
-    let transforms: Vec<InputTransform> = chunks.iter().map(transform).collect();
-    let held_back = |chunk: &Chunk| split(chunk).held_back;
     let terms = ScoreTerms {
         arms: config.training.arms,
         runs: config.training.runs,
     };
-    let (own, pooled) = calibrate(
-        &scorer,
-        &chunks,
-        &transforms,
-        pooled_transform(&chunks),
-        terms,
-        held_back,
-    );
-    let names = chunks.iter().map(|chunk| chunk.instrument.to_string());
+    let memory = config.training.memory();
+    let mut calibrator = Calibrator::new(&scorer, terms, memory, market.len());
+    let mut pooled_rows = PooledRows::new(memory, market.len());
+    for own in market {
+        let chunk = Chunk::new(&own.instrument, &own.ticks, Vec::new());
+        let split = Split::new(chunk.rows.len(), config.training.held_back_share, HeldBack::Calibration);
+        pooled_rows.take(chunk.usable_rows());
+        calibrator.take(
+            InputTransform::fit(&chunk.rows[split.fit]),
+            &chunk.rows,
+            split.calibrate,
+        );
+    }
+    let (own, pooled) = calibrator.finish(pooled_rows.transform());
+    let names = market.iter().map(|own| own.instrument.clone());
     Artifact {
         version: ModelVersion(1),
         weights,
@@ -171,9 +178,10 @@ pub fn seeded(config: &Config, market: &[InstrumentTicks], seed: u64) -> Artifac
             program: "test".into(),
             trained_at: "2024-01-02T21:00:00Z".into(),
             seed,
-            ticks: chunks.iter().map(|chunk| chunk.rows.len() as u64).sum(),
-            instruments: chunks.len() as u64,
+            ticks: market.iter().map(|own| own.ticks.len() as u64).sum(),
+            instruments: market.len() as u64,
             loss: None,
+            loss_kind: None,
         },
     }
 }

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use super::IGNORED_TICKS;
+
 /// Ticks at most this far apart belong to one episode (the benchmark's choice, the length of a window).
-pub(super) const JOIN_TICKS: usize = 64;
+pub(super) const JOIN_TICKS: usize = IGNORED_TICKS;
 
 /// An episode costs one false alarm more for each further stretch of this many ticks (the benchmark's choice).
-const EPISODE_TICKS: usize = 256;
+pub const EPISODE_TICKS: usize = 256;
 
 /// Holds the episodes of one instrument and what they cost.
 #[derive(Debug, Default)]

@@ -24,16 +24,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use alarm_curve::CurvePoint;
 pub use breakdown::{Breakdown, EventFinding, FalseAlarm, KindFinding, breakdown};
+pub use episodes::EPISODE_TICKS;
 pub use error::EvaluationError;
 pub use figures::{AlertFigures, Figures, HEAD, PerBudget, line, table};
 pub use labels::{Event, Labels, read_labels};
 
+pub use crate::inject::GRACE_TICKS;
+
 use alarm_curve::AlarmCurve;
 use figures::{quantile, round_to_hundredths};
 use labelled_scores::{LabelledScores, recall};
-
-/// Ticks after an event's end in which a detection still counts for it (the benchmark's choice).
-pub const GRACE_TICKS: usize = 16;
 
 /// Ticks after an event's end that are never a false alarm, since a window of that many ticks may still hold the anomaly
 /// (the benchmark's choice).

@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::levels::Levels;
 use super::number::{count, stamp};
 use super::{Judgement, Report, Tape, curves, header, overview, tables, worst};
+use crate::offline::evaluation::{EPISODE_TICKS, GRACE_TICKS, IGNORED_TICKS};
 
 /// The only style; it names no other file.
 const STYLE: &str = include_str!("style.css");
@@ -249,12 +250,12 @@ fn glossary(judged: bool) -> Markup {
                 }
                 @if judged {
                     dt { "found" } dd {
-                        "Some tick from the event's start to 16 ticks after its end reaches the threshold. Nothing is "
-                        "point-adjusted."
+                        "Some tick from the event's start to " (GRACE_TICKS) " ticks after its end reaches the threshold. "
+                        "Nothing is point-adjusted."
                     }
                     dt { "false alarm" } dd {
-                        "An episode of ticks at or above the threshold outside all events and the 64 ticks after each; a "
-                        "long one costs one more per 256 ticks."
+                        "An episode of ticks at or above the threshold outside all events and the " (IGNORED_TICKS)
+                        " ticks after each; a long one costs one more per " (EPISODE_TICKS) " ticks."
                     }
                     dt { "1/1k, 1/10k" } dd {
                         "The lowest threshold, one for all instruments, that costs at most one false alarm per 1,000 or "

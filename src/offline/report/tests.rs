@@ -31,6 +31,7 @@ fn run(name: &str) -> Run {
             ticks: 20_000,
             instruments: 2,
             loss: None,
+            loss_kind: None,
         },
         budget_per_10k: 1.0,
         alert_threshold: 4.0,

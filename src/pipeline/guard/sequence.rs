@@ -1,8 +1,8 @@
 //! The feed's own sequence numbers: repeated ones and missing ones.
 
 use super::GuardConfig;
+use crate::pipeline::repeats::Repeats;
 use crate::pipeline::tick::Tick;
-use crate::pipeline::time::EventTime;
 
 /// What a tick's number says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,31 +18,24 @@ pub(super) enum Step {
 /// The feed's last sequence numbers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sequences {
-    recent: [Option<(u64, EventTime)>; Sequences::KEPT],
-    next: usize,
+    repeats: Repeats,
     last: Option<u64>,
     /// Ticks in a row whose number was the last one's successor.
     in_order: u32,
 }
 
 impl Sequences {
-    /// Feeds repeat a message within a few of its kind (A/B line arbitration, resends after a gap).
-    const KEPT: usize = 32;
-
     /// Reads one tick's number and takes it in, unless it is repeated.
     ///
-    /// A repeated number has its first stamp too; one with another stamp belongs to a feed that has begun to count anew.
     /// Numbers that are shared by several instruments, or are no counters, never run long enough for a hole to mean
     /// something; and after a number that went back the run begins anew, so that a restart is no gap.
     pub fn step(&mut self, config: &GuardConfig, tick: &Tick) -> Step {
         let Some(number) = tick.sequence else {
             return Step::Ordinary;
         };
-        if self.recent.contains(&Some((number, tick.event_time))) {
+        if self.repeats.came_before(tick) {
             return Step::Repeated;
         }
-        self.recent[self.next] = Some((number, tick.event_time));
-        self.next = (self.next + 1) % Self::KEPT;
         let Some(last) = self.last.replace(number) else {
             return Step::Ordinary;
         };
