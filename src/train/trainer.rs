@@ -40,7 +40,8 @@ pub struct TrainingConfig {
     pub ticks_per_instrument_max: usize,
     /// Fewest ticks of an instrument that gets a calibration of its own (> 0).
     pub ticks_per_instrument_min: usize,
-    /// Share of the newest ticks that are not fitted to and from which thresholds come (0–1, both excluded).
+    /// Share of the newest ticks that are not fitted to, from which thresholds come and on which the gate measures (0–1, both
+    /// excluded).
     pub held_back_share: f64,
     /// Which arms a model's scores are made of.
     pub arms: Arms,
