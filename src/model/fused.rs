@@ -1,6 +1,6 @@
 //! The kernel's LSTM layer as a candle operation with a fused gradient, so that training runs at the kernel's speed.
 //!
-//! Promises the mathematics of the reference's layer ([`lstm::layer`]) within rounding, for 32-bit floats on the CPU, and
+//! Promises the mathematics of the reference's layer (`lstm::layer`) within rounding, for 32-bit floats on the CPU, and
 //! the same bits for the same inputs. Gradients of gradients are not there.
 
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,17 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use super::kernel::packed::LayerWeights;
 use super::kernel::sequence::{Sequence, SequenceShape};
 use super::kernel::simd::Path;
-use super::lstm;
+
+/// Weights of one layer in one direction, in PyTorch's layout.
+#[derive(Clone, Debug)]
+pub struct LayerTensors {
+    /// `(4H, I)`; none for a layer that takes no input.
+    pub ih: Option<Tensor>,
+    /// `(4H, H)`.
+    pub hh: Tensor,
+    /// `(4H,)`: `bias_ih` + `bias_hh`; none for a layer without biases.
+    pub bias: Option<Tensor>,
+}
 
 /// One layer in one direction over a sequence.
 struct LayerOp {
@@ -33,7 +43,7 @@ struct LayerOp {
 pub fn layer(
     inputs: Option<&Tensor>,
     steps: usize,
-    weights: &lstm::LayerWeights,
+    weights: &LayerTensors,
     h: &Tensor,
     c: &Tensor,
 ) -> Result<(Tensor, Tensor, Tensor)> {

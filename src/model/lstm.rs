@@ -10,7 +10,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
-use super::fused;
+use super::fused::{self, LayerTensors};
 use super::spec::LstmSpec;
 
 /// Draws the masks of dropout while training; none: nothing is dropped. candle's own generator cannot be seeded on the
@@ -69,17 +69,6 @@ impl State {
     }
 }
 
-/// Weights of one layer in one direction, in PyTorch's layout.
-#[derive(Clone, Debug)]
-pub struct LayerWeights {
-    /// `(4H, I)`; none for a layer that takes no input.
-    pub ih: Option<Tensor>,
-    /// `(4H, H)`.
-    pub hh: Tensor,
-    /// `(4H,)`: `bias_ih` + `bias_hh`; none for a layer without biases.
-    pub bias: Option<Tensor>,
-}
-
 /// Parameters of one layer in one direction.
 #[derive(Clone, Debug)]
 struct LayerParameters {
@@ -106,9 +95,9 @@ impl LayerParameters {
     }
 
     /// Gives the weights as they are now: the biases' sum is not kept, since an optimiser changes them in place.
-    fn weights(&self) -> Result<LayerWeights> {
+    fn weights(&self) -> Result<LayerTensors> {
         let sum = |(ih, hh): &(Tensor, Tensor)| ih + hh;
-        Ok(LayerWeights {
+        Ok(LayerTensors {
             ih: self.ih.clone(),
             hh: self.hh.clone(),
             bias: self.biases.as_ref().map(sum).transpose()?,
@@ -253,7 +242,7 @@ impl Lstm {
 pub fn layer(
     inputs: Option<&Tensor>,
     steps: usize,
-    weights: &LayerWeights,
+    weights: &LayerTensors,
     h0: &Tensor,
     c0: &Tensor,
 ) -> Result<(Tensor, Tensor, Tensor)> {

@@ -1,6 +1,6 @@
 //! The encoder: rows of windows in, one state per window out.
 
-use super::network::WindowRows;
+use super::input::WindowRows;
 use super::scratch::Scratch;
 use super::simd::Path;
 use super::stack::{LayerNumbers, Stack, States, StepInput, layer_numbers};

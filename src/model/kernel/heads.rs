@@ -163,12 +163,12 @@ fn fold(layers: &mut [LayerNumbers], fed: &[f32], output: &[f32], output_bias: &
 
 /// The judge: one feed-forward net on state and row, averaged with one on the row alone where that is there.
 #[derive(Debug)]
-pub struct Judge {
+pub struct PackedJudge {
     nets: Vec<[PackedDense; 3]>,
     path: Path,
 }
 
-impl Judge {
+impl PackedJudge {
     /// Packs the judge.
     pub fn pack(weights: &Weights, spec: JudgeSpec, path: Path) -> Self {
         let prefixes: &[&str] = if spec.row_net {
@@ -177,7 +177,7 @@ impl Judge {
             &["judge"]
         };
         let net = |prefix: &&str| [0, 2, 4].map(|index| dense(weights, &format!("{prefix}.{index}"), path));
-        Judge {
+        PackedJudge {
             nets: prefixes.iter().map(net).collect(),
             path,
         }
@@ -219,7 +219,7 @@ impl Judge {
         }
     }
 
-    /// Gives the numbers that [`Judge::run`] takes from its scratch.
+    /// Gives the numbers that [`PackedJudge::run`] takes from its scratch.
     pub fn scratch_len(&self, n: usize) -> usize {
         let layers = self.nets.iter().flatten();
         layers.map(|layer| n * layer.padded).sum::<usize>()

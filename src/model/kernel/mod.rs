@@ -8,8 +8,9 @@
 //! Knows nothing of training, calibration or the detector; [`scorer`] is the one door to the pipeline.
 
 pub mod encoder;
+pub mod engine;
 pub mod heads;
-pub mod network;
+pub mod input;
 pub mod packed;
 mod pow2;
 pub mod product;

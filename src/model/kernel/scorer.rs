@@ -1,6 +1,7 @@
 //! The kernel as the detector's scorer.
 
-use super::network::{BLOCK_ROWS, CarriedRows, Kernel, WindowRows};
+use super::engine::{BLOCK_ROWS, Kernel};
+use super::input::{CarriedRows, WindowRows};
 use super::simd::Path;
 use crate::model::spec::ContextKind;
 use crate::model::weights::Weights;

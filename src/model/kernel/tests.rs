@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::network::{CarriedRows, Kernel, WindowRows};
+use super::engine::Kernel;
+use super::input::{CarriedRows, WindowRows};
 use super::simd::Path;
 use crate::model::golden;
 use crate::model::spec::{ContextKind, JudgeSpec, ModelSpec};

@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use super::encoder::Encoder;
-use super::heads::{Bridge, Generator, Judge};
+use super::heads::{Bridge, Generator, PackedJudge};
+use super::input::{CarriedRows, WindowRows};
 use super::scratch::Scratch;
 use super::simd::Path;
 use super::stack::{States, StepInput};
@@ -19,42 +20,6 @@ use crate::pipeline::score::{Evidence, Workspace};
 /// numbers per row and layer) to stay in the first-level cache beside the weights of one vector of units.
 pub const BLOCK_ROWS: usize = 48;
 
-/// The rows of one window, oldest first: those of `before`, then those of `newest`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct WindowRows<'a> {
-    /// `(T − q, F)`.
-    pub before: &'a [f32],
-    /// `(q, F)`, q ≥ 1.
-    pub newest: &'a [f32],
-}
-
-impl<'a> WindowRows<'a> {
-    /// Gives row `t` of `features` numbers.
-    pub fn row(&self, t: usize, features: usize) -> &'a [f32] {
-        let start = t * features;
-        match start.checked_sub(self.before.len()) {
-            None => &self.before[start..start + features],
-            Some(start) => &self.newest[start..start + features],
-        }
-    }
-
-    /// Copies the oldest rows out, as many as fit.
-    pub fn copy_to(&self, out: &mut [f32]) {
-        let (before, newest) = out.split_at_mut(self.before.len().min(out.len()));
-        before.copy_from_slice(&self.before[..before.len()]);
-        newest.copy_from_slice(&self.newest[..newest.len()]);
-    }
-}
-
-/// One instrument's carried state and the rows that wait for it.
-#[derive(Debug, Default)]
-pub struct CarriedRows<'a> {
-    /// `(S,)`, as [`ModelSpec::parameters`] orders it; moves on by all rows.
-    pub state: &'a mut [f32],
-    /// `(Q, F)`, oldest first.
-    pub rows: &'a [f32],
-}
-
 /// A model packed for one path.
 #[derive(Debug)]
 pub struct Kernel {
@@ -63,11 +28,11 @@ pub struct Kernel {
     bridge: Bridge,
     decoder: Option<Generator>,
     predictor: Option<Generator>,
-    judge: Option<Judge>,
+    judge: Option<PackedJudge>,
 }
 
 /// The queues of a block of items: which take part in which step.
-struct Queues {
+struct BlockQueues {
     /// F, the numbers of one row.
     features: usize,
     /// Rows of each item, and rows of the items before it.
@@ -80,9 +45,9 @@ struct Queues {
     total: usize,
 }
 
-impl Queues {
+impl BlockQueues {
     fn of(items: &[CarriedRows<'_>], features: usize) -> Self {
-        let mut queues = Queues {
+        let mut queues = BlockQueues {
             features,
             lengths: [0; BLOCK_ROWS],
             starts: [0; BLOCK_ROWS],
@@ -116,16 +81,22 @@ impl Queues {
 
     /// Copies the rows of as many steps from `step` on as fit, step by step; gives these steps. `first`: the place of the
     /// items' first row in the evidence.
-    fn gather(&self, items: &[CarriedRows<'_>], step: usize, first: usize, encoded: &mut Encoded<'_>) -> Range<usize> {
+    fn gather(
+        &self,
+        items: &[CarriedRows<'_>],
+        step: usize,
+        first: usize,
+        head_input: &mut HeadInput<'_>,
+    ) -> Range<usize> {
         let features = self.features;
         let mut end = step;
-        encoded.n = 0;
-        while end < self.longest() && encoded.n + self.active(end).len() <= BLOCK_ROWS {
+        head_input.n = 0;
+        while end < self.longest() && head_input.n + self.active(end).len() <= BLOCK_ROWS {
             for item in self.active(end) {
                 let row = &items[*item].rows[end * features..][..features];
-                encoded.rows[encoded.n * features..][..features].copy_from_slice(row);
-                encoded.places[encoded.n] = first + self.starts[*item] + end;
-                encoded.n += 1;
+                head_input.rows[head_input.n * features..][..features].copy_from_slice(row);
+                head_input.places[head_input.n] = first + self.starts[*item] + end;
+                head_input.n += 1;
             }
             end += 1;
         }
@@ -134,7 +105,7 @@ impl Queues {
 }
 
 /// What the heads look at: up to [`BLOCK_ROWS`] rows and the encoder's states around them.
-struct Encoded<'a> {
+struct HeadInput<'a> {
     /// Rows that are there.
     n: usize,
     /// Which scored row each is, counted from the start of the evidence.
@@ -147,7 +118,7 @@ struct Encoded<'a> {
     rows: &'a mut [f32],
 }
 
-/// Pieces that a block's scratch is cut into at most: what [`Encoded`] holds, and what encoder or heads add.
+/// Pieces that a block's scratch is cut into at most: what [`HeadInput`] holds, and what encoder or heads add.
 const PIECES: usize = 16;
 
 impl Kernel {
@@ -166,7 +137,7 @@ impl Kernel {
             bridge: Bridge::pack(weights, path),
             decoder: generator(spec.decoded_rows, "decoder", "output"),
             predictor: generator(spec.horizon, "predictor", "predictor_output"),
-            judge: spec.judge.map(|judge| Judge::pack(weights, judge, path)),
+            judge: spec.judge.map(|judge| PackedJudge::pack(weights, judge, path)),
         }
     }
 
@@ -211,32 +182,32 @@ impl Kernel {
     ) {
         let (n, features, lookback) = (windows.len(), self.spec.input_size, self.spec.lookback);
         let work_len = self.encoder.scratch_len(n, lookback).max(self.heads_len(n, rebuilt));
-        let (mut encoded, mut scratch) = self.encoded(n, work_len, workspace);
-        let early = self.predictor.is_some().then_some(&mut *encoded.before);
+        let (mut head_input, mut scratch) = self.head_input(n, work_len, workspace);
+        let early = self.predictor.is_some().then_some(&mut *head_input.before);
         self.encoder
-            .encode(windows, lookback, early, encoded.after, scratch.fork());
-        for (window, row) in windows.iter().zip(encoded.rows.chunks_exact_mut(features)) {
+            .encode(windows, lookback, early, head_input.after, scratch.fork());
+        for (window, row) in windows.iter().zip(head_input.rows.chunks_exact_mut(features)) {
             row.copy_from_slice(window.row(lookback - 1, features));
         }
         let first = self.extend(evidence, n, rebuilt);
-        encoded.n = n;
-        encoded.places = std::array::from_fn(|row| first + row);
-        self.run_heads(&encoded, rebuilt, scratch, evidence);
+        head_input.n = n;
+        head_input.places = std::array::from_fn(|row| first + row);
+        self.run_heads(&head_input, rebuilt, scratch, evidence);
     }
 
     /// Cuts memory for `n` rows and `work_len` further numbers out of the workspace.
-    fn encoded<'a>(&self, n: usize, work_len: usize, workspace: &'a mut Workspace) -> (Encoded<'a>, Scratch<'a>) {
+    fn head_input<'a>(&self, n: usize, work_len: usize, workspace: &'a mut Workspace) -> (HeadInput<'a>, Scratch<'a>) {
         let (features, state_len) = (self.spec.input_size, self.encoder.state_len());
         let len = n * (2 * state_len + features) + work_len;
         let mut scratch = Scratch::new(&mut workspace.floats, len, PIECES);
-        let encoded = Encoded {
+        let head_input = HeadInput {
             n: 0,
             places: [0; BLOCK_ROWS],
             before: scratch.take(n * state_len),
             after: scratch.take(n * state_len),
             rows: scratch.take(n * features),
         };
-        (encoded, scratch)
+        (head_input, scratch)
     }
 
     /// Makes room for `n` more scored rows; gives the number of those that are there.
@@ -279,12 +250,12 @@ impl Kernel {
         workspace: &mut Workspace,
         evidence: &mut Evidence,
     ) {
-        let queues = Queues::of(items, self.spec.input_size);
+        let queues = BlockQueues::of(items, self.spec.input_size);
         let first = self.extend(evidence, queues.total, rebuilt);
         let stack = self.encoder.forward();
         let (states_len, sums_len) = (stack.states_len(items.len()), stack.sums_len(BLOCK_ROWS));
         let work_len = states_len + sums_len + self.heads_len(BLOCK_ROWS, rebuilt);
-        let (mut encoded, mut scratch) = self.encoded(BLOCK_ROWS, work_len, workspace);
+        let (mut head_input, mut scratch) = self.head_input(BLOCK_ROWS, work_len, workspace);
         let mut states = States::zeros(stack, items.len(), scratch.take(states_len));
         for (row, item) in queues.order().iter().enumerate() {
             states.import(row, self.spec.hidden_size, items[*item].state);
@@ -292,9 +263,9 @@ impl Kernel {
         let sums = scratch.take(sums_len);
         let mut next = 0;
         while next < queues.longest() {
-            let steps = queues.gather(items, next, first, &mut encoded);
-            self.carry(&queues, items, steps.clone(), &mut states, sums, &mut encoded);
-            self.run_heads(&encoded, rebuilt, scratch.fork(), evidence);
+            let steps = queues.gather(items, next, first, &mut head_input);
+            self.carry(&queues, items, steps.clone(), &mut states, sums, &mut head_input);
+            self.run_heads(&head_input, rebuilt, scratch.fork(), evidence);
             next = steps.end;
         }
     }
@@ -303,30 +274,30 @@ impl Kernel {
     /// before is done step by step.
     fn carry(
         &self,
-        queues: &Queues,
+        queues: &BlockQueues,
         items: &mut [CarriedRows<'_>],
         steps: Range<usize>,
         states: &mut States<'_>,
         sums: &mut [f32],
-        encoded: &mut Encoded<'_>,
+        head_input: &mut HeadInput<'_>,
     ) {
         let (features, hidden, state_len) = (self.spec.input_size, self.spec.hidden_size, self.encoder.state_len());
         let stack = self.encoder.forward();
         let rows = Rows {
-            data: encoded.rows,
+            data: head_input.rows,
             stride: features,
         };
-        stack.project(encoded.n, rows, sums);
+        stack.project(head_input.n, rows, sums);
         let mut from = 0;
         for step in steps {
             let active = queues.active(step);
             states.keep(active.len());
             if self.predictor.is_some() {
-                states.export_all(active.len(), hidden, &mut encoded.before[from * state_len..]);
+                states.export_all(active.len(), hidden, &mut head_input.before[from * state_len..]);
             }
             let input = StepInput::Projected(&sums[stack.sums_len(from)..]);
             stack.run(states, 1, input, None);
-            let after = &mut encoded.after[from * state_len..];
+            let after = &mut head_input.after[from * state_len..];
             states.export_all(active.len(), hidden, after);
             for (item, after) in active.iter().zip(after.chunks_exact(state_len)) {
                 if queues.lengths[*item] == step + 1 {
@@ -338,8 +309,8 @@ impl Kernel {
     }
 
     /// Lets every head look at the rows and writes what it says to their places.
-    fn run_heads(&self, encoded: &Encoded<'_>, rebuilt: usize, mut scratch: Scratch<'_>, evidence: &mut Evidence) {
-        let (n, features) = (encoded.n, self.spec.input_size);
+    fn run_heads(&self, head_input: &HeadInput<'_>, rebuilt: usize, mut scratch: Scratch<'_>, evidence: &mut Evidence) {
+        let (n, features) = (head_input.n, self.spec.input_size);
         let states = |data| Rows {
             data,
             stride: self.encoder.state_len(),
@@ -348,24 +319,24 @@ impl Kernel {
             let len = rebuilt * features;
             decoder.run(
                 &self.bridge,
-                states(encoded.after),
+                states(head_input.after),
                 n,
                 rebuilt,
                 scratch.fork(),
                 |row, made| {
-                    evidence.reconstruction[encoded.places[row] * len..][..len].copy_from_slice(made);
+                    evidence.reconstruction[head_input.places[row] * len..][..len].copy_from_slice(made);
                 },
             );
         }
         if let Some(predictor) = &self.predictor {
             predictor.run(
                 &self.bridge,
-                states(encoded.before),
+                states(head_input.before),
                 n,
                 1,
                 scratch.fork(),
                 |row, made| {
-                    evidence.forecast[encoded.places[row] * features..][..features].copy_from_slice(made);
+                    evidence.forecast[head_input.places[row] * features..][..features].copy_from_slice(made);
                 },
             );
         }
@@ -375,15 +346,15 @@ impl Kernel {
             let input = scratch.take(n * (seen + features));
             for (row, input) in input.chunks_exact_mut(seen + features).enumerate() {
                 let (state, rest) = input.split_at_mut(seen);
-                state.copy_from_slice(&encoded.after[row * self.encoder.state_len() + top..][..seen]);
-                rest.copy_from_slice(&encoded.rows[row * features..][..features]);
+                state.copy_from_slice(&head_input.after[row * self.encoder.state_len() + top..][..seen]);
+                rest.copy_from_slice(&head_input.rows[row * features..][..features]);
             }
             let input = Rows {
                 data: input,
                 stride: seen + features,
             };
             judge.run(input, seen, n, scratch, |row, log_odds| {
-                evidence.judge[encoded.places[row]] += log_odds;
+                evidence.judge[head_input.places[row]] += log_odds;
             });
         }
     }
