@@ -87,7 +87,9 @@
 //! [`spec`](model::spec) and [`weights`](model::weights) say what a model is, by PyTorch's names and in its layout;
 //! [`network`](model::network) is the reference on candle, with autograd; [`kernel`](model::kernel) scores, and
 //! [`fused`](model::fused) and [`dense`](model::dense) lend its vectors to training; [`artifact`](model::artifact) is a
-//! model as bytes, and [`base`](model::base) the one inside the program, which scores before anything has been trained.
+//! model as bytes, in which [`calibration_tensors`](model::calibration_tensors) says what of instruments stands where,
+//! [`tensors`](model::tensors) is safetensors, and [`exchange`](model::exchange) the way to PyTorch and back;
+//! [`base`](model::base) is the model inside the program, which scores before anything has been trained.
 //!
 //! - *Absent:* Kafka, training, thresholds, time. candle does not score: its sums differ with the batch.
 //! - *Invariant:* a window's evidence is the same bits alone, in any batch, and on every instruction set.
@@ -143,8 +145,8 @@
 //!
 //! ## [`store`] and [`config`]
 //!
-//! [`ModelStore`](store::ModelStore) is a folder with one file per version, whole or not there. The configuration is
-//! `config/default.toml` < file < environment, checked as a whole before anything starts.
+//! [`ModelStore`](store::ModelStore) is a folder with one file per version, whole or not there, after a power cut too. The
+//! configuration is `config/default.toml` < file < environment, checked as a whole before anything starts.
 //!
 //! - *Absent:* from the store, locks: one process of the group trains. From the configuration, defaults in code.
 //! - *Invariant:* every number of the configuration has a range, which stands in one table and beside the key in
@@ -207,9 +209,9 @@
 //!   missing.
 //! - **Raw rows are kept** beside the inputs in [`Window`](pipeline::window::Window): a new model brings its own
 //!   transform, and what was computed under the old one means nothing.
-//! - **The [`Artifact`](model::artifact::Artifact)** is one safetensors byte string with a format number and named
-//!   sections (heads, features, spec, calibrations, provenance), read from `&[u8]`, so that one can be embedded or
-//!   sent.
+//! - **The [`Artifact`](model::artifact::Artifact)** is one safetensors byte string with a format number: weights
+//!   and calibrations are tensors, the rest named sections of a JSON document (heads, features, spec, provenance). It is
+//!   read from `&[u8]`, so that one can be embedded or sent. The format before is read too.
 //! - **[`inject`] is a room**, not a part of the tests: what measures a detector live and what judges it offline are
 //!   the same faults.
 //! - **The gate answers with a [`Verdict`](train::gate::Verdict)**: named measures with a direction and a tolerance. A

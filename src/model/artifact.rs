@@ -1,26 +1,30 @@
 //! The artifact: a trained model as one safetensors byte string.
 //!
-//! The weights are its tensors, by PyTorch's names; everything else is one JSON document in its metadata, in named
-//! sections: format, version, heads, spec, calibrations, provenance. It loads from `&[u8]`, and what is loaded has been
-//! checked: a file cut short, edited or made by a later format is refused with a reason.
+//! Its tensors are the weights, by PyTorch's names, and the calibrations ([`calibration_tensors`] says how, and how many bytes
+//! an instrument takes). Everything else is one JSON document in its metadata, in named sections: format, version, heads,
+//! features, spec, provenance. It loads from `&[u8]`, and what is loaded has been checked: a file cut short, edited, made for
+//! other features or by a later format is refused with a reason.
+//!
+//! Format 3, whose document held the calibrations too, is read ([`format3`]) and no longer written.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::exchange;
 use super::kernel::scorer::KernelScorer;
 use super::spec::ModelSpec;
+use super::tensors::{self, TensorError, Tensors};
 use super::weights::Weights;
+use super::{calibration_tensors, exchange, format3};
 use crate::pipeline::calibration::Calibrations;
-use crate::pipeline::feature::CATALOGUE;
+use crate::pipeline::feature::{CATALOGUE, FEATURES};
 use crate::pipeline::score::{Model, ModelVersion};
 
 /// Format that this program writes and reads.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
+/// Older format that it reads too.
+const FORMAT_BEFORE: u32 = 3;
 /// Key of the JSON document in the safetensors metadata.
 const METADATA_KEY: &str = "tapewatch";
 
@@ -97,16 +101,18 @@ struct Document {
     heads: Vec<String>,
     features: Vec<String>,
     spec: ModelSpec,
-    calibrations: Arc<Calibrations>,
+    /// Format 3 alone.
+    #[serde(default, skip_serializing)]
+    calibrations: Option<format3::Calibrations>,
     provenance: Provenance,
 }
 
 /// Why bytes are no artifact.
 #[derive(Debug, Error)]
 pub enum ArtifactError {
-    /// Not a safetensors file, or cut short.
-    #[error("not a safetensors file: {0}")]
-    NotSafetensors(#[from] safetensors::SafeTensorError),
+    /// Not a safetensors file, cut short, or tensors that are not what they should be.
+    #[error(transparent)]
+    BadTensors(#[from] TensorError),
     /// No section of ours.
     #[error("no \"{METADATA_KEY}\" section in the metadata; expected a model that tapewatch has trained")]
     NoDocument,
@@ -114,7 +120,9 @@ pub enum ArtifactError {
     #[error("the \"{METADATA_KEY}\" section cannot be read: {0}")]
     BadDocument(#[from] serde_json::Error),
     /// Another format.
-    #[error("format {found}; this program reads format {FORMAT}: train anew, or keep the program that wrote it")]
+    #[error(
+        "format {found}; this program reads formats {FORMAT_BEFORE} and {FORMAT}: train anew, or keep the program that wrote it"
+    )]
     OtherFormat {
         /// The format found.
         found: u32,
@@ -136,16 +144,13 @@ impl Artifact {
             heads: self.weights.spec.heads().into_iter().map(String::from).collect(),
             features: feature_names(),
             spec: self.weights.spec,
-            calibrations: Arc::clone(&self.calibrations),
+            calibrations: None,
             provenance: self.provenance.clone(),
         };
-        let metadata = HashMap::from([(METADATA_KEY.to_string(), serde_json::to_string(&document)?)]);
-        let parameters = self.weights.spec.parameters().into_iter();
-        let tensors = parameters.map(|(name, shape)| {
-            let numbers = self.weights.numbers(&name);
-            (name, shape, numbers)
-        });
-        exchange::write(tensors, metadata)
+        let document = serde_json::to_string(&document)?;
+        let mut tensors = exchange::tensors_of(&self.weights);
+        tensors.extend(calibration_tensors::tensors_of(&self.calibrations)?);
+        Ok(tensors::write(&tensors, (METADATA_KEY, document))?)
     }
 
     /// Reads and checks an artifact.
@@ -153,32 +158,30 @@ impl Artifact {
     /// # Errors
     /// [`ArtifactError`] that says what is wrong.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ArtifactError> {
-        let (_, metadata) = SafeTensors::read_metadata(bytes)?;
-        let document = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|sections| sections.get(METADATA_KEY))
-            .ok_or(ArtifactError::NoDocument)?;
-        let format: FormatOnly = serde_json::from_str(document)?;
-        if format.format != FORMAT {
+        let document = Tensors::metadata(bytes, METADATA_KEY)?.ok_or(ArtifactError::NoDocument)?;
+        let format: FormatOnly = serde_json::from_str(&document)?;
+        if ![FORMAT, FORMAT_BEFORE].contains(&format.format) {
             return Err(ArtifactError::OtherFormat { found: format.format });
         }
-        let document: Document = serde_json::from_str(document)?;
-        if document.features != feature_names() {
+        let document: Document = serde_json::from_str(&document)?;
+        if document.features != feature_names() || document.spec.input_size != FEATURES {
             return Err(ArtifactError::Inconsistent(
                 "its features are not those of this program; train anew".into(),
             ));
         }
-        if !document.calibrations.is_valid() {
-            return Err(ArtifactError::Inconsistent(
-                "its calibrations hold numbers that no fit makes".into(),
-            ));
-        }
-        let tensors = exchange::read(bytes)?;
+        let mut tensors = Tensors::read(bytes)?;
+        let calibrations = match (document.format, document.calibrations) {
+            (FORMAT, None) => calibration_tensors::calibrations_of(&mut tensors)?,
+            (FORMAT_BEFORE, Some(calibrations)) => calibrations.read().map_err(ArtifactError::Inconsistent)?,
+            (format, _) => {
+                let text = format!("its calibrations do not stand where format {format} has them");
+                return Err(ArtifactError::Inconsistent(text));
+            }
+        };
         Ok(Artifact {
             version: document.version,
-            weights: Weights::new(document.spec, tensors).map_err(ArtifactError::Inconsistent)?,
-            calibrations: document.calibrations,
+            weights: exchange::weights_of(document.spec, tensors)?,
+            calibrations: Arc::new(calibrations),
             provenance: document.provenance,
         })
     }
@@ -207,8 +210,10 @@ mod tests {
     use super::*;
     use crate::pipeline::arms::{Arms, RowErrors, RunningErrors};
     use crate::pipeline::calibration::Calibration;
-    use crate::pipeline::feature::FEATURES;
+    use crate::pipeline::recent::Recent;
     use crate::pipeline::scaler::InputTransform;
+    use crate::pipeline::score::{Context, Evidence, Item, Workspace};
+    use crate::pipeline::tail::{Beyond, Tail};
 
     fn artifact() -> Artifact {
         let spec = ModelSpec::autoencoder(FEATURES, 8, 1, 4, 4);
@@ -257,7 +262,7 @@ mod tests {
         assert!(Artifact::from_bytes(&bytes[..bytes.len() - 9]).is_err());
         assert!(matches!(
             Artifact::from_bytes(b"{}"),
-            Err(ArtifactError::NotSafetensors(_))
+            Err(ArtifactError::BadTensors(TensorError::NotSafetensors(_)))
         ));
         let key = br#"{\"format\":"#;
         let place = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len();
@@ -267,5 +272,124 @@ mod tests {
             Artifact::from_bytes(&later),
             Err(ArtifactError::OtherFormat { found: 9 })
         ));
+    }
+
+    #[test]
+    fn model_for_rows_of_another_width_is_refused() {
+        let narrow = Artifact {
+            weights: Weights::seeded(ModelSpec::autoencoder(3, 8, 1, 4, 4), 5),
+            ..artifact()
+        };
+        let error = Artifact::from_bytes(&narrow.to_bytes().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("features"), "{error}");
+    }
+
+    /// Scores one row, as a detector would.
+    fn score(artifact: &Artifact) -> f32 {
+        let model = artifact.model();
+        let spec = &artifact.weights.spec;
+        let input = std::array::from_fn(|feature| (feature % 7) as f32 - 3.0);
+        let before = vec![0.25; (spec.lookback - 1) * FEATURES];
+        let mut state = vec![0.0; model.scorer.state_len()];
+        let mut evidence = Evidence::default();
+        let mut item = Item {
+            context: match state.is_empty() {
+                true => Context::Window(&before),
+                false => Context::Carried(&mut state),
+            },
+            rows: &input,
+        };
+        model.scorer.score(
+            std::slice::from_mut(&mut item),
+            &mut Workspace::default(),
+            &mut evidence,
+        );
+        let rebuilt = evidence.reconstruction_of(0).unwrap_or(&input);
+        let judge = evidence.judge.first().copied();
+        let running = &mut RunningErrors::default();
+        let errors = RowErrors::new(&input, rebuilt, evidence.forecast_of(0), judge, Some(running));
+        model.calibrations.of("A").surprise(&errors, &Recent::default()).rarity
+    }
+
+    #[test]
+    fn changed_files_are_refused_or_score_and_never_panic() {
+        use rand::{RngExt, SeedableRng};
+        let whole = artifact().to_bytes().unwrap();
+        let header = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+        let mut draws = rand_pcg::Pcg64Mcg::seed_from_u64(7);
+        let (mut refused, mut read) = (0, 0);
+        for round in 0..2000 {
+            let mut bytes = whole.clone();
+            // The header, in which every byte means something, as often as all else.
+            let end = if round % 2 == 0 { 8 + header } else { bytes.len() };
+            let place = draws.random_range(0..end);
+            bytes[place] = match round % 4 {
+                0 | 1 => draws.random_range(b'0'..=b'9'),
+                _ => draws.random(),
+            };
+            match Artifact::from_bytes(&bytes) {
+                Ok(artifact) => {
+                    assert!(!score(&artifact).is_nan(), "round {round}");
+                    read += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 100 && read > 100, "{refused} {read}");
+    }
+
+    #[test]
+    fn model_of_format_3_is_read_as_it_stands_and_written_in_the_present_one() {
+        // Made by the last program that wrote format 3, its calibrations rounded to two digits to make it small.
+        let packed = include_bytes!("../../tests/data/model/format3.safetensors.gz");
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed[..]), &mut bytes).unwrap();
+        let old = Artifact::from_bytes(&bytes).unwrap();
+        assert_eq!(old.provenance.ticks, 1200);
+
+        let document = Tensors::metadata(&bytes, METADATA_KEY).unwrap().unwrap();
+        let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+        let stands = &document["calibrations"]["instruments"]["A"];
+        let own = &old.calibrations.instruments["A"];
+        let number = |value: &serde_json::Value| value.as_f64().unwrap() as f32;
+        let same = |stands: &serde_json::Value, tail: &Tail| {
+            let knots: Vec<f32> = stands["knots"].as_array().unwrap().iter().map(number).collect();
+            assert_eq!(knots, tail.knots);
+            match tail.beyond {
+                Beyond::Rare(surprise) => {
+                    assert_eq!((number(&stands["scale"]), number(&stands["rare"])), (0.0, surprise))
+                }
+                Beyond::Pareto { shape, scale } => {
+                    assert_eq!((number(&stands["shape"]), number(&stands["scale"])), (shape, scale));
+                }
+            }
+        };
+        for feature in 0..FEATURES {
+            same(&stands["transform"]["upper"][feature], &own.transform.upper.of(feature));
+            same(&stands["transform"]["lower"][feature], &own.transform.lower.of(feature));
+            same(&stands["reconstruction"][feature], &own.reconstruction.of(feature));
+            same(
+                &stands["forecast"][feature],
+                &own.forecast.as_ref().unwrap().of(feature),
+            );
+            same(&stands["window"][feature], &own.window.as_ref().unwrap().of(feature));
+            assert_eq!(
+                number(&stands["transform"]["centres"][feature]),
+                own.transform.centres[feature]
+            );
+            assert_eq!(
+                number(&stands["transform"]["scales"][feature]),
+                own.transform.scales[feature]
+            );
+        }
+        let scales = [Some(&own.fused), own.sustained.as_ref(), own.judge.as_ref()];
+        for (name, scale) in ["fused", "sustained", "judge"].iter().zip(scales) {
+            same(&stands[name]["tail"], &scale.unwrap().tail);
+            assert_eq!(number(&stands[name]["level"]), scale.unwrap().level);
+        }
+
+        let new = old.to_bytes().unwrap();
+        assert_eq!(Artifact::from_bytes(&new).unwrap(), old);
+        assert!(2 * new.len() < bytes.len(), "{} {}", new.len(), bytes.len());
     }
 }

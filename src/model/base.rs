@@ -45,6 +45,11 @@ mod tests {
         let base = Base::Embedded.load().unwrap().unwrap();
         let Calibrations { pooled, instruments } = &*base.calibrations;
         assert_eq!(base.version, VERSION);
+        assert_eq!(
+            base.to_bytes().unwrap(),
+            include_bytes!("base.safetensors"),
+            "not as this program writes it"
+        );
         assert!(instruments.is_empty() && pooled.judge.is_some());
     }
 }

@@ -3,52 +3,9 @@
 //! A stack without input is `nn.LSTM(0, H)` there, which also has an empty `weight_ih_l0`; it is written, and empty tensors
 //! are passed over when read.
 
-use std::collections::{BTreeMap, HashMap};
-
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-
-use super::artifact::ArtifactError;
 use super::spec::{LstmSpec, ModelSpec, Parameters};
+use super::tensors::{self, NamedTensor, Numbers, TensorError, Tensors};
 use super::weights::Weights;
-
-/// Writes tensors of 32-bit floats, each with its numbers, under metadata.
-pub(super) fn write<'a>(
-    tensors: impl Iterator<Item = (String, Vec<usize>, &'a [f32])>,
-    metadata: HashMap<String, String>,
-) -> Result<Vec<u8>, ArtifactError> {
-    let bytes = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
-        .map(|(name, shape, numbers)| (name, shape, bytes(numbers)))
-        .collect();
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-    Ok(serialize(views, Some(metadata))?)
-}
-
-/// Reads all tensors but empty ones.
-///
-/// # Errors
-/// [`ArtifactError`] when the bytes are no safetensors or hold other numbers than 32-bit floats.
-pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Vec<f32>>, ArtifactError> {
-    SafeTensors::deserialize(bytes)?
-        .iter()
-        .filter(|(_, view)| !view.data().is_empty())
-        .map(|(name, view)| Ok((name.to_string(), numbers_of(name, &view)?)))
-        .collect()
-}
-
-fn numbers_of(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, ArtifactError> {
-    if view.dtype() != Dtype::F32 {
-        return Err(ArtifactError::Inconsistent(format!(
-            "{name}: expected 32-bit floats, found {:?}",
-            view.dtype()
-        )));
-    }
-    let numbers = view.data().as_chunks::<4>().0.iter();
-    Ok(numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect())
-}
 
 /// Lists what PyTorch's modules have besides [`ModelSpec::parameters`]: empty input weights.
 fn empty_parameters(spec: &ModelSpec) -> Parameters {
@@ -64,30 +21,53 @@ fn empty_parameters(spec: &ModelSpec) -> Parameters {
 /// Writes weights as PyTorch's `load_state_dict` takes them; the spec stands in the metadata, under `spec`, as JSON.
 ///
 /// # Errors
-/// [`ArtifactError`] when the weights do not fit their spec.
-pub fn to_state_dict(weights: &Weights) -> Result<Vec<u8>, ArtifactError> {
-    let spec = &weights.spec;
-    let parameters = spec.parameters().into_iter().chain(empty_parameters(spec));
-    let tensors = parameters.map(|(name, shape)| {
-        let numbers = weights.numbers(&name);
-        (name, shape, numbers)
-    });
-    write(
-        tensors,
-        HashMap::from([("spec".to_string(), serde_json::to_string(spec)?)]),
-    )
+/// [`TensorError`] when the weights do not fit their spec.
+pub fn to_state_dict(weights: &Weights) -> Result<Vec<u8>, TensorError> {
+    let mut parameters = tensors_of(weights);
+    parameters.extend(
+        empty_parameters(&weights.spec)
+            .into_iter()
+            .map(|(name, shape)| NamedTensor {
+                name,
+                shape,
+                numbers: Numbers::Floats((&[]).into()),
+            }),
+    );
+    let spec = serde_json::to_string(&weights.spec).map_err(|error| TensorError::Inconsistent(error.to_string()))?;
+    tensors::write(&parameters, ("spec", spec))
+}
+
+/// Gives all parameters as tensors.
+pub(super) fn tensors_of(weights: &Weights) -> Vec<NamedTensor<'_>> {
+    let tensor = |(name, shape): (String, Vec<usize>)| NamedTensor {
+        numbers: Numbers::Floats(weights.numbers(&name).into()),
+        name,
+        shape,
+    };
+    weights.spec.parameters().into_iter().map(tensor).collect()
+}
+
+/// Takes the parameters of a model out of tensors, which hold nothing else.
+///
+/// # Errors
+/// [`TensorError`] that names the parameter that is missing, unknown, of the wrong size or not finite.
+pub(super) fn weights_of(spec: ModelSpec, tensors: Tensors<'_>) -> Result<Weights, TensorError> {
+    Weights::new(spec, tensors.rest()?).map_err(TensorError::Inconsistent)
 }
 
 /// Reads weights from a `state_dict`.
 ///
 /// # Errors
-/// [`ArtifactError`] that names the parameter that is missing, unknown, of the wrong size or not finite.
-pub fn from_state_dict(spec: ModelSpec, bytes: &[u8]) -> Result<Weights, ArtifactError> {
-    Weights::new(spec, read(bytes)?).map_err(ArtifactError::Inconsistent)
+/// [`TensorError`] when the bytes are no safetensors, or that names the parameter that is missing, unknown, of the wrong
+/// type or size, or not finite.
+pub fn from_state_dict(spec: ModelSpec, bytes: &[u8]) -> Result<Weights, TensorError> {
+    weights_of(spec, Tensors::read(bytes)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use safetensors::tensor::SafeTensors;
+
     use super::*;
 
     #[test]

@@ -6,8 +6,10 @@
 
 pub mod artifact;
 pub mod base;
+pub mod calibration_tensors;
 pub mod dense;
 pub mod exchange;
+pub mod format3;
 pub mod fused;
 #[cfg(test)]
 mod golden;
@@ -16,4 +18,6 @@ pub mod lstm;
 pub mod network;
 pub mod objective;
 pub mod spec;
+pub mod tail_tensors;
+pub mod tensors;
 pub mod weights;

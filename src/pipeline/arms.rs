@@ -120,8 +120,7 @@ fn distance(row: &InputRow, other: &InputRow) -> InputRow {
 
 /// What an arm's statistic means on one instrument: its own level, and the tail of the whole group above it, since a
 /// single instrument's ticks say too little of one in 10,000.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ArmScale {
     /// Taken off the statistic.
     pub level: f32,

@@ -13,8 +13,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::alert::Arm;
 use super::arms::{ArmScale, Arms, Drift, RowErrors, Statistics, Top, shares};
 use super::openings::Openings;
@@ -30,36 +28,30 @@ const HANDICAP_DECADES: f32 = 1.5;
 const SECOND_OPINION_DECADES: f32 = 0.3;
 
 /// What a row means on one instrument, or on an instrument of which nothing is known yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
     /// Feature row → model input.
     pub transform: InputTransform,
     /// Tail of each feature's absolute decoder error on the newest row, in model input units.
     pub reconstruction: Tails,
     /// The same of its absolute forecast error, where that arm speaks.
-    #[serde(default)]
     pub forecast: Option<Tails>,
     /// The same of its mean decoder error of late, where that arm speaks.
-    #[serde(default)]
     pub window: Option<Tails>,
     /// Which arms speak.
     pub arms: Arms,
     /// What the mean statistic of the arms on the newest row means.
     pub fused: ArmScale,
     /// What the window's statistic means, where that arm speaks.
-    #[serde(default)]
     pub sustained: Option<ArmScale>,
     /// What the judge's log-odds mean, where there is a judge.
     pub judge: Option<ArmScale>,
     /// How often alerts open: the group's.
-    #[serde(default)]
     pub openings: Openings,
 }
 
 /// The calibration of every instrument that a model has seen, and a pooled one for the others.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Calibrations {
     /// For instruments that are not listed.
     pub pooled: Arc<Calibration>,
@@ -208,7 +200,8 @@ impl Calibration {
         rows.iter().map(|row| self.tops(row).statistics(row)).collect()
     }
 
-    fn is_valid(&self) -> bool {
+    /// Tells whether every part is such as fitting makes, as an artifact must promise.
+    pub fn is_valid(&self) -> bool {
         let tails = [Some(&self.reconstruction), self.forecast.as_ref(), self.window.as_ref()];
         let scales = [&self.sustained, &self.judge];
         self.transform.is_valid()

@@ -7,13 +7,11 @@
 //! halved for every half decade above those, up to a height of 4. Promises a strictly rising map. Knows no instrument: the
 //! map is the group's.
 
-use serde::{Deserialize, Serialize};
-
 use super::run::RunRule;
 use super::tail::SURPRISE_MAX;
 
-/// Heights at which runs are counted: from [`FIRST`] on, [`STEP`] apart (decades).
-const KNOTS: usize = 6;
+/// Heights at which runs are counted: from 1.5 to 4, half a decade apart (decades).
+pub const KNOTS: usize = 6;
 const FIRST: f32 = 1.5;
 const STEP: f32 = 0.5;
 /// Fewest runs from which the rate of alerts at a height is measured.
@@ -26,11 +24,10 @@ const GAIN_KEPT: f32 = 0.5;
 const RISE_MIN: f32 = 0.05;
 
 /// From −log₁₀ of how rarely a tick is this odd to −log₁₀ of how rarely an alert opens this high.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Openings {
-    /// What the heights mean (decades, rising).
-    decades: [f32; KNOTS],
+    /// What the heights mean (decades, > 0, rising).
+    pub decades: [f32; KNOTS],
 }
 
 impl Default for Openings {

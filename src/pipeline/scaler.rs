@@ -6,8 +6,6 @@
 //! cannot drown the gates of an LSTM, which are sensitive to the scale of their input. Distances are divided by a robust
 //! scale and squashed (by their square root, far from the centre) before their tails are fitted. Knows no model.
 
-use serde::{Deserialize, Serialize};
-
 use super::feature::{FEATURES, FeatureRow};
 use super::tails::Tails;
 
@@ -20,16 +18,16 @@ const INPUT_MAX: f32 = 5.0;
 pub type InputRow = [f32; FEATURES];
 
 /// What every feature means on one instrument.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct InputTransform {
-    /// Centre and scale of each feature.
-    centres: Vec<f32>,
-    scales: Vec<f32>,
+    /// Centre of each feature, in the feature's own unit.
+    pub centres: [f32; FEATURES],
+    /// Scale of each feature, in the feature's own unit (> 0).
+    pub scales: [f32; FEATURES],
     /// Tails of the squashed distances above the centre; values below it count as 0.
-    upper: Tails,
+    pub upper: Tails,
     /// Tails of those below it.
-    lower: Tails,
+    pub lower: Tails,
 }
 
 /// Smallest scale, in a feature's own unit (σ, logarithms, shares): a feature that hardly varies is not blown up.
@@ -61,7 +59,8 @@ impl InputTransform {
     pub fn fit(rows: &[FeatureRow]) -> Self {
         let column = |feature: usize| -> Vec<f32> { rows.iter().map(|row| row[feature]).collect() };
         let measured = |feature: usize| centre_and_scale(&mut column(feature));
-        let (centres, scales): (Vec<f32>, Vec<f32>) = (0..FEATURES).map(measured).unzip();
+        let measured: [(f32, f32); FEATURES] = std::array::from_fn(measured);
+        let (centres, scales) = (measured.map(|(centre, _)| centre), measured.map(|(_, scale)| scale));
         let tails = |sign: f32| {
             Tails::fit(|feature| {
                 let distance = |row: &FeatureRow| squash((row[feature] - centres[feature]) / scales[feature]);
@@ -77,11 +76,9 @@ impl InputTransform {
         }
     }
 
-    /// Tells whether there is one entry per feature and each is such as fitting makes, as an artifact must promise.
+    /// Tells whether each number is such as fitting makes, as an artifact must promise.
     pub fn is_valid(&self) -> bool {
-        self.centres.len() == FEATURES
-            && self.scales.len() == FEATURES
-            && self.centres.iter().all(|centre| centre.is_finite())
+        self.centres.iter().all(|centre| centre.is_finite())
             && self.scales.iter().all(|scale| scale.is_finite() && *scale > 0.0)
             && self.upper.is_valid()
             && self.lower.is_valid()

@@ -4,14 +4,12 @@
 //! (peaks over threshold: Siffer et al. 2017), its shape from probability-weighted moments (Hosking & Wallis 1987) within
 //! given bounds. Promises finite, non-decreasing surprises. Knows nothing of where the statistic comes from.
 
-use serde::{Deserialize, Serialize};
-
 /// Surprise at which the body ends and the generalised Pareto tail begins: a probability of 0.02.
-pub(super) const TAIL_DECADES: f32 = 1.698_97;
+pub const TAIL_DECADES: f32 = 1.698_97;
 /// Knots of the body, evenly spaced in surprise from 0 to [`TAIL_DECADES`].
-pub(super) const KNOTS: usize = 10;
+pub const KNOTS: usize = 10;
 /// Decades of surprise from one knot to the next.
-pub(super) const KNOT_STEP: f32 = TAIL_DECADES / (KNOTS - 1) as f32;
+pub const KNOT_STEP: f32 = TAIL_DECADES / (KNOTS - 1) as f32;
 /// Fewest values above the threshold that a tail is fitted to. Fewer, as of a feature that was nearly constant, say nothing
 /// of the tail's shape.
 const EXCESSES_MIN: usize = 30;
@@ -40,17 +38,39 @@ impl TailBounds {
 }
 
 /// How rarely a statistic gets this high.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tail {
-    /// Values with surprise `i` × step, ascending.
-    knots: [f32; KNOTS],
-    /// Shape ξ of the generalised Pareto tail.
-    shape: f32,
-    /// Scale of the tail, in the statistic's unit; 0 when the sample says too little of a tail.
-    scale: f32,
-    /// Surprise of any value above the body where the sample says too little of a tail: one more than it has seen.
-    rare: f32,
+    /// Values with surprise `i` × [`KNOT_STEP`], ascending.
+    pub knots: [f32; KNOTS],
+    /// What is known of values above the last knot.
+    pub beyond: Beyond,
+}
+
+/// What a sample says of values above the body of its distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Beyond {
+    /// They have a generalised Pareto distribution.
+    Pareto {
+        /// Shape ξ (> 0).
+        shape: f32,
+        /// Scale, in the statistic's unit (> 0).
+        scale: f32,
+    },
+    /// The sample has too few to fit one. Every one of them has the surprise of a value that the sample, were it larger by
+    /// one, would have seen once (decades, 0–12).
+    Rare(f32),
+}
+
+impl Beyond {
+    fn is_valid(self) -> bool {
+        match self {
+            Beyond::Pareto { shape, scale } => {
+                let is_positive = |number: f32| number.is_finite() && number > 0.0;
+                is_positive(shape) && is_positive(scale)
+            }
+            Beyond::Rare(surprise) => (0.0..=SURPRISE_MAX).contains(&surprise),
+        }
+    }
 }
 
 impl Tail {
@@ -72,29 +92,20 @@ impl Tail {
             true => (bounds.min, 0.0),
             false => fit_pareto(&excesses, bounds),
         };
-        let scale = if scale > 0.0 {
-            scale.max(f64::from(NOISE_FLOOR))
+        let beyond = if scale > 0.0 {
+            Beyond::Pareto {
+                shape: shape as f32,
+                scale: scale.max(f64::from(NOISE_FLOOR)) as f32,
+            }
         } else {
-            0.0
+            Beyond::Rare((-libm::log10(share)).max(f64::from(TAIL_DECADES)) as f32)
         };
-        let rare = (-libm::log10(share)).max(f64::from(TAIL_DECADES));
-        Tail {
-            knots,
-            shape: shape as f32,
-            scale: scale as f32,
-            rare: rare as f32,
-        }
+        Tail { knots, beyond }
     }
 
     /// Tells whether the numbers are such as [`Tail::fit`] makes, as an artifact must promise.
     pub fn is_valid(&self) -> bool {
-        self.knots.iter().all(|knot| knot.is_finite())
-            && self.knots.is_sorted()
-            && self.shape.is_finite()
-            && self.shape >= 0.0
-            && self.scale.is_finite()
-            && self.scale >= 0.0
-            && (0.0..=SURPRISE_MAX).contains(&self.rare)
+        self.knots.iter().all(|knot| knot.is_finite()) && self.knots.is_sorted() && self.beyond.is_valid()
     }
 
     /// Gives −log₁₀ of the probability that a normal tick's statistic is at least `value` (0–12).
@@ -105,11 +116,6 @@ impl Tail {
         } else {
             self.body_surprise(value)
         }
-    }
-
-    /// Gives the values with surprise `i` × [`KNOT_STEP`], ascending.
-    pub(super) fn knots(&self) -> &[f32; KNOTS] {
-        &self.knots
     }
 
     fn body_surprise(&self, value: f32) -> f32 {
@@ -134,9 +140,11 @@ impl Tail {
     pub fn value(&self, surprise: f32) -> f32 {
         let at_threshold = TAIL_DECADES;
         if surprise > at_threshold {
-            let excess = match self.scale == 0.0 {
-                true => NOISE_FLOOR,
-                false => (libm::exp10f(self.shape * (surprise - at_threshold)) - 1.0) / self.shape * self.scale,
+            let excess = match self.beyond {
+                Beyond::Rare(_) => NOISE_FLOOR,
+                Beyond::Pareto { shape, scale } => {
+                    (libm::exp10f(shape * (surprise - at_threshold)) - 1.0) / shape * scale
+                }
             };
             return self.knots[KNOTS - 1] + excess;
         }
@@ -147,13 +155,16 @@ impl Tail {
     }
 
     fn tail_surprise(&self, excess: f32) -> f32 {
-        if self.scale == 0.0 {
-            let body = self.body_surprise(self.knots[KNOTS - 1]);
-            return body + (self.rare - body) * (excess / NOISE_FLOOR).min(1.0);
+        match self.beyond {
+            Beyond::Rare(rare) => {
+                let body = self.body_surprise(self.knots[KNOTS - 1]);
+                body + (rare - body) * (excess / NOISE_FLOOR).min(1.0)
+            }
+            Beyond::Pareto { shape, scale } => {
+                let decades = libm::log10f(1.0 + shape * excess / scale) / shape;
+                (TAIL_DECADES + decades).min(SURPRISE_MAX)
+            }
         }
-        let at_threshold = TAIL_DECADES;
-        let decades = libm::log10f(1.0 + self.shape * excess / self.scale) / self.shape;
-        (at_threshold + decades).min(SURPRISE_MAX)
     }
 }
 
@@ -204,7 +215,10 @@ mod tests {
     #[test]
     fn tail_of_a_known_distribution_is_found_again() {
         let tail = Tail::fit(&mut pareto(20_000, 0.3), TailBounds::FEATURE);
-        assert!((0.25..0.37).contains(&tail.shape), "{}", tail.shape);
+        assert!(
+            matches!(tail.beyond, Beyond::Pareto { shape, .. } if (0.25..0.37).contains(&shape)),
+            "{tail:?}"
+        );
         for decades in [0.5_f64, 1.0, 1.5, 3.0, 5.0] {
             let value = (libm::pow(10.0, 0.3 * decades) - 1.0) / 0.3;
             let found = f64::from(tail.surprise(value as f32));
@@ -222,6 +236,36 @@ mod tests {
             last = surprise;
         }
         assert_eq!(tail.surprise(f32::MAX), tail.surprise(f32::MAX).min(SURPRISE_MAX));
+    }
+
+    #[test]
+    fn tails_that_no_fit_makes_are_not_valid() {
+        let valid = Tail::fit(&mut pareto(500, 0.5), TailBounds::FEATURE);
+        assert!(valid.is_valid());
+        let beyond = |shape, scale| Beyond::Pareto { shape, scale };
+        let others = [
+            beyond(0.0, 1.0),
+            beyond(0.2, 0.0),
+            beyond(f32::NAN, 1.0),
+            beyond(0.2, f32::INFINITY),
+            Beyond::Rare(-0.1),
+            Beyond::Rare(f32::NAN),
+        ];
+        for beyond in others {
+            assert!(
+                !Tail {
+                    beyond,
+                    ..valid.clone()
+                }
+                .is_valid(),
+                "{beyond:?}"
+            );
+        }
+        for (place, number) in [(3, f32::NAN), (0, 1e9)] {
+            let mut knots = valid.knots;
+            knots[place] = number;
+            assert!(!Tail { knots, ..valid.clone() }.is_valid(), "{number}");
+        }
     }
 
     #[test]

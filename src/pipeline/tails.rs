@@ -4,10 +4,8 @@
 //! sum over the segments between knots, each from none to all of its part, which takes no branch and so is computed for
 //! several features at a time. Promises the surprises of [`Tail`] but for rounding, and the same bits on every machine.
 
-use serde::{Deserialize, Serialize};
-
 use super::feature::FEATURES;
-use super::tail::{KNOT_STEP, KNOTS, TAIL_DECADES, Tail, TailBounds};
+use super::tail::{Beyond, KNOT_STEP, KNOTS, TAIL_DECADES, Tail, TailBounds};
 
 /// Segments between knots.
 const SEGMENTS: usize = KNOTS - 1;
@@ -15,42 +13,24 @@ const SEGMENTS: usize = KNOTS - 1;
 const STEEP: f32 = 1e30;
 
 /// One tail per feature.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Tail>", into = "Vec<Tail>")]
-pub struct Tails {
-    tails: Box<[Tail; FEATURES]>,
-    body: Box<Body>,
-}
-
-/// The bodies of all distributions.
 #[derive(Clone, Debug, PartialEq)]
-struct Body {
-    /// `(SEGMENTS, F)`: where each segment begins, and how steeply surprise rises in it (segments per unit).
-    starts: [[f32; FEATURES]; SEGMENTS],
+pub struct Tails(Box<Columns>);
+
+/// The tails' numbers, those of all features side by side.
+#[derive(Clone, Debug, PartialEq)]
+struct Columns {
+    /// `(KNOTS, F)`: where each segment begins, and last where the tail begins.
+    knots: [[f32; FEATURES]; KNOTS],
+    /// `(SEGMENTS, F)`: how steeply surprise rises in each segment (segments per unit).
     slopes: [[f32; FEATURES]; SEGMENTS],
-    /// `(F,)`: where the last segment ends and the tail begins.
-    ends: [f32; FEATURES],
+    /// `(F,)`.
+    beyond: [Beyond; FEATURES],
 }
 
-impl Body {
-    fn of(tails: &[Tail; FEATURES]) -> Self {
-        let knot = |place: usize| tails.each_ref().map(|tail| tail.knots()[place]);
-        let slope = |segment: usize| {
-            tails.each_ref().map(|tail| {
-                let width = tail.knots()[segment + 1] - tail.knots()[segment];
-                if width > 1.0 / STEEP { 1.0 / width } else { STEEP }
-            })
-        };
-        Body {
-            starts: std::array::from_fn(knot),
-            slopes: std::array::from_fn(slope),
-            ends: knot(SEGMENTS),
-        }
-    }
-
-    fn surprises(&self, values: &[f32; FEATURES]) -> [f32; FEATURES] {
+impl Columns {
+    fn body_surprises(&self, values: &[f32; FEATURES]) -> [f32; FEATURES] {
         let mut passed = [0.0_f32; FEATURES];
-        for (starts, slopes) in self.starts.iter().zip(&self.slopes) {
+        for (starts, slopes) in self.knots.iter().zip(&self.slopes) {
             for (((sum, value), start), slope) in passed.iter_mut().zip(values).zip(starts).zip(slopes) {
                 *sum += clamped((value - start) * slope);
             }
@@ -69,52 +49,48 @@ impl Tails {
     /// Fits the tail of each feature to the sample that `column` gives.
     pub fn fit(column: impl Fn(usize) -> Vec<f32>) -> Self {
         let fit = |feature: usize| Tail::fit(&mut column(feature), TailBounds::FEATURE);
-        Self::new(Box::new(std::array::from_fn(fit)))
+        Self::new(&std::array::from_fn(fit))
     }
 
     /// Puts tails side by side.
-    pub fn new(tails: Box<[Tail; FEATURES]>) -> Self {
-        let body = Box::new(Body::of(&tails));
-        Tails { tails, body }
+    pub fn new(tails: &[Tail; FEATURES]) -> Self {
+        let slope = |low: f32, high: f32| {
+            let width = high - low;
+            if width > 1.0 / STEEP { 1.0 / width } else { STEEP }
+        };
+        Tails(Box::new(Columns {
+            knots: std::array::from_fn(|knot| tails.each_ref().map(|tail| tail.knots[knot])),
+            slopes: std::array::from_fn(|segment| {
+                tails
+                    .each_ref()
+                    .map(|tail| slope(tail.knots[segment], tail.knots[segment + 1]))
+            }),
+            beyond: tails.each_ref().map(|tail| tail.beyond),
+        }))
     }
 
     /// Tells whether each is such as fitting makes.
     pub fn is_valid(&self) -> bool {
-        self.tails.iter().all(Tail::is_valid)
+        (0..FEATURES).all(|feature| self.of(feature).is_valid())
     }
 
     /// Gives the tail of one feature.
-    pub fn of(&self, feature: usize) -> &Tail {
-        &self.tails[feature]
+    pub fn of(&self, feature: usize) -> Tail {
+        Tail {
+            knots: self.0.knots.each_ref().map(|knots| knots[feature]),
+            beyond: self.0.beyond[feature],
+        }
     }
 
     /// Gives −log₁₀ of the probability that each feature of a normal tick is at least so high (0–12).
     pub fn surprises(&self, values: &[f32; FEATURES]) -> [f32; FEATURES] {
-        let mut surprises = self.body.surprises(values);
-        for (feature, (value, end)) in values.iter().zip(&self.body.ends).enumerate() {
+        let mut surprises = self.0.body_surprises(values);
+        for (feature, (value, end)) in values.iter().zip(&self.0.knots[SEGMENTS]).enumerate() {
             if value > end {
-                surprises[feature] = self.tails[feature].surprise(*value);
+                surprises[feature] = self.of(feature).surprise(*value);
             }
         }
         surprises
-    }
-}
-
-impl TryFrom<Vec<Tail>> for Tails {
-    type Error = String;
-
-    fn try_from(tails: Vec<Tail>) -> Result<Self, String> {
-        let found = tails.len();
-        let tails = Box::<[Tail; FEATURES]>::try_from(tails.into_boxed_slice());
-        tails
-            .map(Tails::new)
-            .map_err(|_| format!("expected the tails of {FEATURES} features, found {found}"))
-    }
-}
-
-impl From<Tails> for Vec<Tail> {
-    fn from(tails: Tails) -> Self {
-        tails.tails.to_vec()
     }
 }
 
@@ -162,14 +138,5 @@ mod tests {
             last = surprises;
         }
         assert!(last.iter().all(|surprise| *surprise >= TAIL_DECADES));
-    }
-
-    #[test]
-    fn an_artifact_with_too_few_is_refused() {
-        let tails = Tails::fit(sample);
-        let text = serde_json::to_string(&tails).unwrap();
-        assert_eq!(serde_json::from_str::<Tails>(&text).unwrap(), tails);
-        let refused = serde_json::from_str::<Tails>("[]").unwrap_err();
-        assert!(refused.to_string().contains("found 0"), "{refused}");
     }
 }

@@ -1,8 +1,15 @@
 //! The demo: it ends with 0 only when the detector does its work.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tapewatch::config::Config;
 use tapewatch::model::artifact::Artifact;
+use tapewatch::pipeline::arms::ArmScale;
+use tapewatch::pipeline::calibration::{Calibration, Calibrations};
+use tapewatch::pipeline::scaler::InputTransform;
+use tapewatch::pipeline::tail::{KNOTS, Tail};
+use tapewatch::pipeline::tails::Tails;
 use tapewatch::store;
 
 use crate::market;
@@ -38,28 +45,52 @@ fn demo_of_default_size_ends_with_0() {
     println!("{}", scoreboard(&ended.stdout));
 }
 
-/// Makes every tail of a calibration so wide that nothing is ever beyond it.
-fn widen(value: &mut Value) {
-    if let Some(knots) = value.get_mut("knots").and_then(Value::as_array_mut) {
-        knots.iter_mut().for_each(|knot| *knot = 1e30.into());
-        return;
+/// Makes a tail so wide that nothing is ever beyond it.
+fn widened(tail: Tail) -> Tail {
+    Tail {
+        knots: [1e30; KNOTS],
+        ..tail
     }
-    match value {
-        Value::Object(members) => members.values_mut().for_each(widen),
-        Value::Array(items) => items.iter_mut().for_each(widen),
-        _ => {}
+}
+
+/// A calibration that is never surprised.
+fn deaf(own: &Calibration) -> Calibration {
+    let tails = |tails: &Tails| Tails::new(&std::array::from_fn(|feature| widened(tails.of(feature))));
+    let scale = |scale: &ArmScale| ArmScale {
+        level: scale.level,
+        tail: widened(scale.tail.clone()),
+    };
+    Calibration {
+        transform: InputTransform {
+            upper: tails(&own.transform.upper),
+            lower: tails(&own.transform.lower),
+            ..own.transform.clone()
+        },
+        reconstruction: tails(&own.reconstruction),
+        forecast: own.forecast.as_ref().map(tails),
+        window: own.window.as_ref().map(tails),
+        fused: scale(&own.fused),
+        sustained: own.sustained.as_ref().map(scale),
+        judge: own.judge.as_ref().map(scale),
+        ..own.clone()
     }
 }
 
 /// A model that is never surprised, of the default sizes and the demo's instruments.
 fn dead() -> Artifact {
-    let mut artifact = market::seeded(&Config::from_toml("").unwrap(), &market::ticks(4, 12_000, 1), 61);
-    let mut calibrations = serde_json::to_value(&*artifact.calibrations).unwrap();
-    widen(&mut calibrations);
-    artifact.calibrations = serde_json::from_value::<tapewatch::pipeline::calibration::Calibrations>(calibrations)
-        .unwrap()
-        .into();
-    artifact
+    let artifact = market::seeded(&Config::from_toml("").unwrap(), &market::ticks(4, 12_000, 1), 61);
+    let Calibrations { pooled, instruments } = &*artifact.calibrations;
+    let instruments = instruments.iter();
+    let calibrations = Calibrations {
+        pooled: Arc::new(deaf(pooled)),
+        instruments: instruments
+            .map(|(name, own)| (name.clone(), Arc::new(deaf(own))))
+            .collect(),
+    };
+    Artifact {
+        calibrations: Arc::new(calibrations),
+        ..artifact
+    }
 }
 
 #[test]

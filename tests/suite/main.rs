@@ -24,6 +24,7 @@ mod docs;
 mod features;
 mod gate;
 mod golden;
+mod large_model;
 mod laws;
 mod memory;
 mod mock_cluster;
