@@ -102,6 +102,8 @@ pub struct RetrainConfig {
     pub enabled: bool,
     /// Time between two trainings (seconds, 1 to a year).
     pub interval_secs: u64,
+    /// Least time between two calibrations of instruments that have become ready since (seconds, 1 to a day).
+    pub calibration_interval_secs: u64,
     /// How far back ticks are read (seconds of arrival time, 1 to a year).
     pub history_secs: u64,
     /// Most ticks that are read for one training (ticks, 1–10⁹).

@@ -139,8 +139,8 @@
 //!
 //! ## What is seen from outside: [`status`], [`metrics`], [`http`], [`telemetry`]
 //!
-//! - *Absent:* influence on scoring. One thing is read back: the learner asks the status whether a worker of its
-//!   process owns partition 0.
+//! - *Absent:* influence on scoring. Two things are read back: the learner asks the status whether a worker of its
+//!   process owns partition 0, and how many rows the instruments without a calibration have shown.
 //! - *Invariant:* labels of metrics are bounded and never name an instrument; every metric stands in the README.
 //!
 //! ## [`store`] and [`config`]
@@ -181,9 +181,9 @@
 //! | `kafka` | `pipeline` |
 //! | `config` | `kafka`, `pipeline`, `train` |
 //! | `telemetry` | `config` |
-//! | `metrics` | `pipeline` |
+//! | `metrics` | `pipeline`, `status` |
 //! | `status` | `pipeline` |
-//! | `http` | `metrics`, `status` |
+//! | `http` | `metrics`, `pipeline`, `status` |
 //! | `store` | `model`, `pipeline` |
 //! | `worker` | `config`, `kafka`, `metrics`, `pipeline`, `status` |
 //! | `learner` | `config`, `kafka`, `metrics`, `model`, `pipeline`, `status`, `store`, `train`, `worker` |

@@ -7,9 +7,10 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
-use crate::pipeline::alert::{AlertState, Severity};
+use crate::pipeline::alert::{AlertState, Mode, Severity};
 use crate::pipeline::detector::Outcome;
 use crate::pipeline::guard::Guard;
+use crate::status::ModelState;
 
 /// All metrics.
 pub struct Metrics {
@@ -40,8 +41,8 @@ pub struct Metrics {
     pub dead_letters: IntCounterVec,
     /// Guard findings.
     pub guard_findings: IntCounterVec,
-    /// Instruments remembered.
-    pub instruments: IntGauge,
+    /// Instruments remembered, by whether the model has a calibration for them.
+    pub instruments: IntGaugeVec,
     /// Alerts and dead letters not acknowledged.
     pub in_flight_records: IntGauge,
     /// Deliveries that failed and were sent again.
@@ -52,8 +53,12 @@ pub struct Metrics {
     pub batch_seconds: Histogram,
     /// Version of the model at work.
     pub model_version: IntGauge,
-    /// When it was trained.
-    pub model_trained_timestamp_seconds: Gauge,
+    /// What kind of model that is: 1 for its state, 0 for the others.
+    pub model_state: IntGaugeVec,
+    /// When it was made, if it is one's own.
+    pub model_made_timestamp_seconds: Gauge,
+    /// Event time of the newest tick that it was made from, if it is one's own.
+    pub model_newest_tick_timestamp_seconds: Gauge,
     /// Trainings by outcome.
     pub trainings: IntCounterVec,
     /// How far the present training has come.
@@ -69,7 +74,9 @@ pub struct Metrics {
 /// Results of commits.
 pub const COMMIT_RESULTS: [&str; 2] = ["ok", "failed"];
 /// Outcomes of trainings.
-pub const TRAINING_OUTCOMES: [&str; 4] = ["accepted", "refused", "failed", "too_few_ticks"];
+pub const TRAINING_OUTCOMES: [&str; 5] = ["accepted", "calibrated", "refused", "failed", "too_few_ticks"];
+/// Modes of instruments.
+const MODES: [Mode; 2] = [Mode::Learning, Mode::Scoring];
 
 /// Makes metrics and registers them; a name given twice or a malformed one is a bug in this file.
 struct Maker {
@@ -103,6 +110,10 @@ impl Maker {
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.register(IntGauge::new(name, help))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
@@ -149,10 +160,11 @@ impl Metrics {
                 "Time from a record's stamp to its opened alert.",
                 seconds(0.001, 16),
             ),
-            lag_records: make.register(IntGaugeVec::new(
-                Opts::new("tapewatch_lag_records", "Records not yet polled."),
+            lag_records: make.gauges(
+                "tapewatch_lag_records",
+                "Records not yet polled.",
                 &["topic", "partition"],
-            )),
+            ),
             alerts: make.counters(
                 "tapewatch_alerts_total",
                 "Alert revisions.",
@@ -165,7 +177,11 @@ impl Metrics {
             alerts_open: make.gauge("tapewatch_alerts_open", "Open alerts."),
             dead_letters: make.counters("tapewatch_dead_letters_total", "Dead letters.", &["reason"]),
             guard_findings: make.counters("tapewatch_guard_findings_total", "Guard findings.", &["guard"]),
-            instruments: make.gauge("tapewatch_instruments", "Instruments remembered."),
+            instruments: make.gauges(
+                "tapewatch_instruments",
+                "Instruments remembered, by whether the model has a calibration for them.",
+                &["mode"],
+            ),
             in_flight_records: make.gauge(
                 "tapewatch_in_flight_records",
                 "Alerts and dead letters not acknowledged.",
@@ -175,11 +191,20 @@ impl Metrics {
             batch_seconds: make.histogram("tapewatch_batch_seconds", "Time for one batch.", seconds(0.000_25, 14)),
             model_version: make.gauge(
                 "tapewatch_model_version",
-                "Version of the model at work; 0 before the first.",
+                "Version of the model at work; 0 for the base model and before the first.",
             ),
-            model_trained_timestamp_seconds: make.register(Gauge::new(
-                "tapewatch_model_trained_timestamp_seconds",
-                "When the model at work was trained (seconds since 1970); 0 before the first.",
+            model_state: make.gauges(
+                "tapewatch_model_state",
+                "1 for the state of the model at work: none, base, calibrated or trained.",
+                &["state"],
+            ),
+            model_made_timestamp_seconds: make.register(Gauge::new(
+                "tapewatch_model_made_timestamp_seconds",
+                "When the model at work was made (seconds since 1970); 0 unless it is calibrated or trained.",
+            )),
+            model_newest_tick_timestamp_seconds: make.register(Gauge::new(
+                "tapewatch_model_newest_tick_timestamp_seconds",
+                "Newest tick the model at work was made from (seconds since 1970); 0 unless it is calibrated or trained.",
             )),
             trainings: make.counters("tapewatch_trainings_total", "Trainings.", &["outcome"]),
             training_progress_ratio: make.register(Gauge::new(
@@ -227,7 +252,20 @@ impl Metrics {
         TRAINING_OUTCOMES
             .iter()
             .for_each(|outcome| drop(self.trainings.with_label_values(&[*outcome])));
+        MODES
+            .iter()
+            .for_each(|mode| drop(self.instruments.with_label_values(&[mode.name()])));
+        self.show_state(ModelState::None);
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+    }
+
+    /// Shows which kind of model is at work.
+    pub fn show_state(&self, state: ModelState) {
+        for each in ModelState::ALL {
+            self.model_state
+                .with_label_values(&[each.name()])
+                .set(i64::from(each == state));
+        }
     }
 
     /// Gives all metrics in Prometheus' text format.

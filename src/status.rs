@@ -7,7 +7,83 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::pipeline::alert::Mode;
 use crate::pipeline::detector::DetectorStatus;
+
+/// What kind of model is at work: the one notion of it in metrics, `/status`, dashboard and rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelState {
+    /// No model: guards watch alone.
+    #[default]
+    None,
+    /// The base model as it is; it knows no instrument.
+    Base,
+    /// A base model's weights, calibrated to instruments of this deployment.
+    Calibrated,
+    /// Weights that were trained on ticks of this deployment.
+    Trained,
+}
+
+impl ModelState {
+    /// All states.
+    pub const ALL: [ModelState; 4] = [
+        ModelState::None,
+        ModelState::Base,
+        ModelState::Calibrated,
+        ModelState::Trained,
+    ];
+
+    /// Gives the name used in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            ModelState::None => "none",
+            ModelState::Base => "base",
+            ModelState::Calibrated => "calibrated",
+            ModelState::Trained => "trained",
+        }
+    }
+
+    /// Tells whether the model was made from ticks of this deployment, so that it has an age.
+    pub fn is_own(self) -> bool {
+        match self {
+            ModelState::None | ModelState::Base => false,
+            ModelState::Calibrated | ModelState::Trained => true,
+        }
+    }
+}
+
+/// The model at work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ModelStatus {
+    /// What kind of model it is.
+    pub state: ModelState,
+    /// When it was made (RFC 3339); none of a model that is not one's own.
+    pub made: Option<String>,
+    /// Event time of the newest tick that it was made from (RFC 3339); none of a model that is not one's own, or that does
+    /// not say.
+    pub newest_tick: Option<String>,
+}
+
+/// Time between two lists of a worker's names: ten thousand of them are copied within a millisecond.
+const NAMES_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Names of a worker's instruments, by what a model knows of them.
+#[derive(Debug, Default)]
+struct InstrumentNames {
+    listed_at: Option<Instant>,
+    learning: Vec<Arc<str>>,
+    scoring: Vec<Arc<str>>,
+}
+
+impl InstrumentNames {
+    fn of(&mut self, mode: Mode) -> &mut Vec<Arc<str>> {
+        match mode {
+            Mode::Learning => &mut self.learning,
+            Mode::Scoring => &mut self.scoring,
+        }
+    }
+}
 
 /// One worker.
 #[derive(Clone, Debug, Serialize)]
@@ -109,15 +185,19 @@ pub struct TrainingStatus {
 #[derive(Debug, Default)]
 pub struct Status {
     workers: Vec<Mutex<WorkerStatus>>,
+    /// Apart from the rest of a worker's status, which is copied once a second.
+    names: Vec<Mutex<InstrumentNames>>,
+    model: Mutex<ModelStatus>,
     training: Mutex<TrainingStatus>,
 }
 
 impl Status {
     /// Makes a board for so many workers.
     pub fn new(workers: usize) -> Arc<Self> {
-        let workers = (0..workers).map(|_| Mutex::default()).collect();
         Arc::new(Status {
-            workers,
+            workers: (0..workers).map(|_| Mutex::default()).collect(),
+            names: (0..workers).map(|_| Mutex::default()).collect(),
+            model: Mutex::default(),
             training: Mutex::default(),
         })
     }
@@ -130,6 +210,33 @@ impl Status {
     /// Copies what all workers tell.
     pub fn workers(&self) -> Vec<WorkerStatus> {
         self.workers.iter().map(|worker| held(worker).clone()).collect()
+    }
+
+    /// Lists the names of one worker's instruments, if the last list is not of late.
+    pub fn list_names<'a>(&self, worker: usize, names: impl Iterator<Item = (&'a Arc<str>, Mode)>) {
+        let mut place = held(&self.names[worker]);
+        if place.listed_at.is_some_and(|listed| listed.elapsed() < NAMES_INTERVAL) {
+            return;
+        }
+        place.learning.clear();
+        place.scoring.clear();
+        names.for_each(|(name, mode)| place.of(mode).push(Arc::clone(name)));
+        place.listed_at = Some(Instant::now());
+    }
+
+    /// Gives all workers' names of one mode, in order.
+    pub fn names(&self, mode: Mode) -> Vec<Arc<str>> {
+        let mut all: Vec<Arc<str>> = Vec::new();
+        self.names
+            .iter()
+            .for_each(|names| all.extend_from_slice(held(names).of(mode)));
+        all.sort_unstable();
+        all
+    }
+
+    /// Gives the place of the model at work.
+    pub fn model(&self) -> MutexGuard<'_, ModelStatus> {
+        held(&self.model)
     }
 
     /// Gives the trainer's place.

@@ -137,6 +137,14 @@ impl ModelStore {
         }
         Ok(())
     }
+
+    /// Removes a version that a newer one has taken the place of.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be removed.
+    pub fn remove(&self, version: ModelVersion) -> Result<(), StoreError> {
+        std::fs::remove_file(self.path(version)).map_err(|source| self.unwritable(source))
+    }
 }
 
 /// Reads an artifact from a file.

@@ -16,7 +16,7 @@ use crate::kafka::client::BrokerError;
 use crate::kafka::sink::{Outgoing, Sink, copy_of};
 use crate::kafka::source::Source;
 use crate::metrics::Metrics;
-use crate::pipeline::alert::{Alert, AlertState};
+use crate::pipeline::alert::{Alert, AlertState, Mode};
 use crate::pipeline::detector::{DeadLetter, Detector, Effect, Effects, Input, Outcome, Record};
 use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use crate::pipeline::score::Model;
@@ -331,6 +331,9 @@ impl Worker {
         status.in_flight_records = held(&self.sink).in_flight();
         status.seen_at = Some(Instant::now());
         drop(status);
+        self.context
+            .status
+            .list_names(self.context.index, self.detector.names());
         self.report_totals();
     }
 
@@ -338,10 +341,13 @@ impl Worker {
     fn report_totals(&self) {
         let workers = self.context.status.workers();
         let sum = |of: fn(&crate::status::WorkerStatus) -> usize| workers.iter().map(of).sum::<usize>() as i64;
-        self.context
-            .metrics
-            .instruments
-            .set(sum(|worker| worker.detector.instruments));
+        let instruments = &self.context.metrics.instruments;
+        instruments
+            .with_label_values(&[Mode::Learning.name()])
+            .set(sum(|worker| worker.detector.learning));
+        instruments
+            .with_label_values(&[Mode::Scoring.name()])
+            .set(sum(|worker| worker.detector.scoring));
         self.context
             .metrics
             .alerts_open

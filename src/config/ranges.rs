@@ -131,6 +131,7 @@ const BOUNDS: &[Bound] = &[
     real("training.exposure.weight_decay", 0.0..=1.0, ""),
     real("training.exposure.row_weight", 0.0..=1000.0, ""),
     whole("retrain.interval_secs", 1..=YEAR, "seconds"),
+    whole("retrain.calibration_interval_secs", 1..=DAY, "seconds"),
     whole("retrain.history_secs", 1..=YEAR, "seconds"),
     // Ticks that are read take a hundred bytes each.
     whole("retrain.history_ticks_max", 1..=1_000_000_000, "ticks"),

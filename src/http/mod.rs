@@ -2,12 +2,14 @@
 //!
 //! Reads what the parts tell about themselves and decides nothing.
 
+mod names;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -15,7 +17,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::metrics::Metrics;
-use crate::status::{Status, TrainingStatus, WorkerStatus};
+use crate::status::{ModelStatus, Status, TrainingStatus, WorkerStatus};
+use names::Asked;
 
 /// What the endpoints read.
 #[derive(Clone)]
@@ -114,15 +117,24 @@ struct StatusJson {
     program: &'static str,
     version: &'static str,
     model_version: i64,
+    model: ModelStatus,
     workers: Vec<WorkerStatus>,
     training: TrainingStatus,
 }
 
-async fn status(State(board): State<Board>) -> Response {
+async fn status(State(board): State<Board>, RawQuery(query): RawQuery) -> Response {
+    match names::asked(query.as_deref().unwrap_or_default()) {
+        Ok(None) => {}
+        Ok(Some(Asked { mode, page })) => {
+            return axum::Json(names::page_of(&board.status.names(mode), mode, page)).into_response();
+        }
+        Err(problem) => return (StatusCode::BAD_REQUEST, problem + "\n").into_response(),
+    }
     axum::Json(StatusJson {
         program: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         model_version: board.metrics.model_version.get(),
+        model: board.status.model().clone(),
         workers: board.status.workers(),
         training: board.status.training().clone(),
     })

@@ -1,5 +1,7 @@
 //! One training: reads recent ticks back, fits or calibrates, gates, stores.
 
+use std::ops::ControlFlow;
+
 use crate::kafka::history::{count_back, read_back};
 use crate::model::artifact::Artifact;
 use crate::pipeline::decode::Decoder;
@@ -15,6 +17,9 @@ use crate::train::trainer::{TrainError, settle, train};
 
 use super::Learner;
 use super::error::LearnError;
+
+/// Whatever is made here will be some day's champion: every model leaves rows to the gate that it has not seen.
+pub(super) const HELD_BACK: HeldBack = HeldBack::CalibrationAndGate;
 
 impl Learner {
     /// Tells whether there are enough records for a training to be worth a try.
@@ -46,20 +51,11 @@ impl Learner {
 
     pub(super) fn train_and_gate(&self) -> Result<(Artifact, String), LearnError> {
         let config = &self.context.config;
-        let ticks = self.read_ticks()?.instruments;
+        let ticks = self.read_ticks(|_| true)?.instruments;
         let version = self.next_version()?;
         let trained_at = jiff::Timestamp::now().to_string();
-        let mut progress = |progress: Progress| {
-            let phase = match progress.phase {
-                Phase::Preparing => TrainingPhase::Preparing,
-                Phase::Fitting => TrainingPhase::Fitting,
-                Phase::Calibrating => TrainingPhase::Calibrating,
-            };
-            self.report(phase, progress.share);
-            self.continue_unless_stopped()
-        };
-        // Whatever is made here will be some day's champion: every model leaves rows to the gate that it has not seen.
-        let held_back = HeldBack::CalibrationAndGate;
+        let mut progress = |progress| self.follow_progress(progress);
+        let held_back = HELD_BACK;
         if let (false, Some(base)) = (self.has_own_model(), &self.base) {
             let training = &config.training;
             let settled = settle(base, &ticks, training, held_back, version, &trained_at, &mut progress)?;
@@ -103,13 +99,25 @@ impl Learner {
         Ok((challenger, detail))
     }
 
-    fn next_version(&self) -> Result<ModelVersion, LearnError> {
+    /// Tells how far a model has come, and whether to go on.
+    pub(super) fn follow_progress(&self, progress: Progress) -> ControlFlow<()> {
+        let phase = match progress.phase {
+            Phase::Preparing => TrainingPhase::Preparing,
+            Phase::Fitting => TrainingPhase::Fitting,
+            Phase::Calibrating => TrainingPhase::Calibrating,
+        };
+        self.report(phase, progress.share);
+        self.continue_unless_stopped()
+    }
+
+    pub(super) fn next_version(&self) -> Result<ModelVersion, LearnError> {
         let stored = self.context.store.versions()?.last().map_or(0, |version| version.0);
         let known = self.champion.as_ref().map_or(0, |champion| champion.version.0);
         Ok(ModelVersion(stored.max(known) + 1))
     }
 
-    fn read_ticks(&self) -> Result<Gathered, LearnError> {
+    /// Reads the newest ticks of the instruments that are wanted back.
+    pub(super) fn read_ticks(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Gathered, LearnError> {
         let config = &self.context.config;
         let decoder = Decoder::new(&config.decode).map_err(LearnError::Decode)?;
         let mut reader = TickReader::new(config.training.tick_bounds(config.detector.instruments_max));
@@ -122,7 +130,9 @@ impl Learner {
             max,
             |key, payload, progress| {
                 // What is no tick has its dead letter from the worker.
-                if let Ok(decoded) = decoder.decode(key, payload) {
+                if let Ok(decoded) = decoder.decode(key, payload)
+                    && is_wanted(&decoded.instrument)
+                {
                     reader.push(&decoded.instrument, decoded.tick);
                 }
                 if progress.records % 4096 == 0 {

@@ -47,7 +47,7 @@ pub struct Artifact {
 pub struct Provenance {
     /// Version of the program that trained it.
     pub program: String,
-    /// When (RFC 3339).
+    /// When (RFC 3339). Calibrating further instruments later does not change it.
     pub trained_at: String,
     /// Seed of the training.
     pub seed: u64,
@@ -60,6 +60,29 @@ pub struct Provenance {
     /// What that loss is of; none where there is no loss, and in models of before it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_kind: Option<LossKind>,
+    /// What was made here; unknown of files that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Event time of the newest tick that it was made from (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_tick: Option<String>,
+    /// Instruments among them that were calibrated later, with the weights as they were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub instruments_added: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What the making of a model has fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Calibrations alone: the weights are a base model's.
+    Calibrated,
+    /// Weights and calibrations.
+    Trained,
 }
 
 /// What the loss of a fit is of. Losses of different kinds cannot be compared.
@@ -245,6 +268,9 @@ mod tests {
                 instruments: 1,
                 loss: Some(0.125),
                 loss_kind: Some(LossKind::SquaredError),
+                origin: Some(Origin::Trained),
+                newest_tick: Some("2023-12-31T23:59:59Z".into()),
+                instruments_added: 0,
             },
         }
     }
@@ -254,6 +280,14 @@ mod tests {
         let bytes = artifact().to_bytes().unwrap();
         assert_eq!(Artifact::from_bytes(&bytes).unwrap(), artifact());
         assert_eq!(artifact().to_bytes().unwrap(), bytes);
+    }
+
+    #[test]
+    fn provenance_of_a_file_that_says_less_is_read() {
+        let less =
+            r#"{"program":"0","trained_at":"2024-01-01T00:00:00Z","seed":1,"ticks":2,"instruments":1,"loss":null}"#;
+        let read: Provenance = serde_json::from_str(less).unwrap();
+        assert_eq!((read.origin, read.newest_tick, read.instruments_added), (None, None, 0));
     }
 
     #[test]

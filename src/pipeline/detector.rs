@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{Alert, AlertConfig, AlertKind, AlertState, Arm, Cause, Observation};
+use super::alert::{Alert, AlertConfig, AlertKind, AlertState, Arm, Cause, Mode, Observation};
 use super::batch::Batch;
 use super::budget::{self, Budget};
 use super::decode::{DecodeConfig, Decoder, TickError};
@@ -122,6 +122,12 @@ impl Effects {
 pub struct DetectorStatus {
     /// Instruments that it remembers.
     pub instruments: usize,
+    /// Those among them that the model has a calibration for.
+    pub scoring: usize,
+    /// Those that it has none for yet.
+    pub learning: usize,
+    /// Most rows that one of these has shown (rows, ≥ 0).
+    pub learning_rows_max: u32,
     /// Alerts that are open: a shock's is one, and those folded into it are none.
     pub open_alerts: usize,
     /// The model at work.
@@ -200,8 +206,15 @@ impl Detector {
 
     /// Tells what the detector looks like.
     pub fn status(&self) -> DetectorStatus {
+        let learning = || {
+            self.instruments()
+                .filter(|instrument| instrument.mode == Mode::Learning)
+        };
         DetectorStatus {
             instruments: self.by_name.len(),
+            scoring: self.by_name.len() - learning().count(),
+            learning: learning().count(),
+            learning_rows_max: learning().map(|instrument| instrument.rows_seen).max().unwrap_or(0),
             open_alerts: usize::from(self.shocks.is_standing())
                 + self
                     .slots
@@ -211,6 +224,15 @@ impl Detector {
                     .count(),
             model_version: self.model_version(),
         }
+    }
+
+    /// Lists the names of its instruments, each with its mode, in no order.
+    pub fn names(&self) -> impl Iterator<Item = (&Arc<str>, Mode)> {
+        self.instruments().map(|instrument| (&instrument.name, instrument.mode))
+    }
+
+    fn instruments(&self) -> impl Iterator<Item = &Instrument> {
+        self.slots.iter().flatten()
     }
 
     fn model_version(&self) -> Option<ModelVersion> {
@@ -444,9 +466,13 @@ impl Detector {
     /// is longer than the rows kept would never score; the shell refuses it before it gets here.
     fn swap(&mut self, model: Model) {
         debug_assert!(model.scorer.lookback() <= self.config.limits.rows_kept);
+        let same_scorer = self
+            .model
+            .as_ref()
+            .is_some_and(|old| Arc::ptr_eq(&old.scorer, &model.scorer));
         let model = self.model.insert(model);
         for instrument in self.slots.iter_mut().flatten() {
-            instrument.follow(Some(model));
+            instrument.follow(Some(model), same_scorer);
         }
     }
 

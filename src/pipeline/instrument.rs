@@ -63,17 +63,23 @@ impl Instrument {
             calibration: None,
             mode: Mode::Learning,
         };
-        instrument.follow(model);
+        instrument.follow(model, false);
         instrument
     }
 
-    /// Takes over what a model knows of this instrument: transform, tails and mode change together.
-    pub fn follow(&mut self, model: Option<&Model>) {
-        self.calibration = model.map(|model| Arc::clone(model.calibrations.of(&self.name)));
+    /// Takes over what a model knows of this instrument: transform, tails and mode change together. What was remembered
+    /// under the model before goes, unless weights (`same_scorer`) and calibration are the very same.
+    pub fn follow(&mut self, model: Option<&Model>, same_scorer: bool) {
+        let calibration = model.map(|model| Arc::clone(model.calibrations.of(&self.name)));
         self.mode = match model.is_some_and(|model| model.calibrations.knows(&self.name)) {
             true => Mode::Scoring,
             false => Mode::Learning,
         };
+        let is_same = |(old, new): (&Arc<Calibration>, &Arc<Calibration>)| Arc::ptr_eq(old, new);
+        if same_scorer && self.calibration.as_ref().zip(calibration.as_ref()).is_some_and(is_same) {
+            return;
+        }
+        self.calibration = calibration;
         if let Some(calibration) = &self.calibration {
             self.window.retransform(&calibration.transform);
         }

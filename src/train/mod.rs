@@ -7,6 +7,7 @@ pub mod calibrate;
 pub mod dataset;
 pub mod event_loss;
 pub mod exposure;
+pub mod extend;
 pub mod fit;
 pub mod fit_judge;
 pub mod gate;

@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::progress::{Phase, Progress};
 use super::size::SizeConfig;
 use crate::inject::Catalogue;
-use crate::model::artifact::{Artifact, LossKind, Provenance};
+use crate::model::artifact::{Artifact, LossKind, Origin, Provenance};
 use crate::model::base;
 use crate::model::kernel::scorer::KernelScorer;
 use crate::model::spec::ModelSpec;
@@ -136,6 +136,9 @@ pub fn train(
         instruments: stretches.len() as u64,
         loss: Some(fitted.loss),
         loss_kind: Some(loss_kind),
+        origin: Some(Origin::Trained),
+        newest_tick: newest_tick(ticks),
+        instruments_added: 0,
     };
     Ok(Artifact {
         version,
@@ -172,9 +175,20 @@ pub fn settle(
         calibrations: calibrations(&base.weights, &stretches, pooled, config, progress, own)?,
         provenance: Provenance {
             trained_at: trained_at.into(),
+            origin: Some(Origin::Calibrated),
+            newest_tick: newest_tick(ticks),
+            instruments_added: 0,
             ..base.provenance.clone()
         },
     })
+}
+
+/// Gives the event time of the newest tick of all instruments (RFC 3339).
+fn newest_tick(ticks: &[InstrumentTicks]) -> Option<String> {
+    let last = ticks.iter().filter_map(|own| own.ticks.last());
+    let newest = last.map(|tick| tick.event_time.0).max()?;
+    let stamp = jiff::Timestamp::from_nanosecond(i128::from(newest)).ok()?;
+    Some(stamp.to_string())
 }
 
 /// Takes everything out of a model that belongs to single instruments, so that it can be a base model.
@@ -206,6 +220,7 @@ pub fn adopt(
         ..like.clone()
     };
     (adopted.provenance.loss, adopted.provenance.loss_kind) = (None, None);
+    adopted.provenance.origin = Some(Origin::Trained);
     let Some(ticks) = ticks else { return Ok(adopted) };
     let stretches = stretches(ticks, config, HeldBack::Calibration)?;
     let known = &like.calibrations;
@@ -219,11 +234,11 @@ pub fn adopt(
 }
 
 /// The ticks of one instrument that a model is made of.
-struct Stretch<'a> {
-    instrument: &'a str,
-    ticks: &'a [Tick],
+pub(super) struct Stretch<'a> {
+    pub instrument: &'a str,
+    pub ticks: &'a [Tick],
     /// One row per tick.
-    split: Split,
+    pub split: Split,
 }
 
 impl Stretch<'_> {
@@ -233,7 +248,7 @@ impl Stretch<'_> {
 }
 
 /// Gives the newest ticks of every instrument that has enough, in the order of names; at least one must have.
-fn stretches<'a>(
+pub(super) fn stretches<'a>(
     ticks: &'a [InstrumentTicks],
     config: &TrainingConfig,
     held_back: HeldBack,
@@ -292,13 +307,13 @@ fn tell(
 }
 
 /// What an instrument is calibrated by.
-struct Own {
-    transform: InputTransform,
-    rows: Range<usize>,
+pub(super) struct Own {
+    pub transform: InputTransform,
+    pub rows: Range<usize>,
 }
 
 /// Calibrates weights on every instrument as `own` says.
-fn calibrations(
+pub(super) fn calibrations(
     weights: &Weights,
     stretches: &[Stretch<'_>],
     pooled_transform: InputTransform,

@@ -26,6 +26,7 @@ mod gate;
 mod golden;
 mod large_model;
 mod laws;
+mod learning;
 mod memory;
 mod mock_cluster;
 mod schema;

@@ -182,6 +182,9 @@ pub fn seeded(config: &Config, market: &[InstrumentTicks], seed: u64) -> Artifac
             instruments: market.len() as u64,
             loss: None,
             loss_kind: None,
+            origin: None,
+            newest_tick: None,
+            instruments_added: 0,
         },
     }
 }

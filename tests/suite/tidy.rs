@@ -14,7 +14,7 @@ const IMPORTS: [(&str, &[&str]); 7] = [
     ("model", &["pipeline"]),
     ("train", &["pipeline", "inject", "model"]),
     ("kafka", &["pipeline"]),
-    ("http", &["metrics", "status"]),
+    ("http", &["metrics", "pipeline", "status"]),
     ("offline", &["pipeline", "inject", "model", "train", "config"]),
 ];
 

@@ -517,3 +517,43 @@ fn new_model_carries_a_state_of_its_own_over_the_rows_that_are_kept() {
     driver.input(Input::Model(model(2)));
     assert_eq!(state(&driver), Some(Vec::new()));
 }
+
+#[test]
+fn model_with_the_same_weights_keeps_what_is_remembered_where_the_calibration_is_the_same() {
+    let mut driver = Driver::new(config());
+    let first = counting();
+    driver.input(Input::Model(first.clone()));
+    for _ in 0..50 {
+        driver.trade("A", 100.0);
+        driver.trade("B", 100.0);
+    }
+    driver.input(Input::EndOfBatch);
+    let states = |driver: &Driver| -> Vec<f32> {
+        let instruments = driver.detector.slots.iter().flatten();
+        instruments.map(|instrument| instrument.state[0]).collect()
+    };
+    let modes = |driver: &Driver| {
+        let status = driver.detector.status();
+        (status.scoring, status.learning, status.learning_rows_max)
+    };
+    assert_eq!((states(&driver), modes(&driver)), (vec![50.0, 50.0], (1, 1, 50)));
+    // B gets a calibration of its own; A and the pooled one stay.
+    let mut calibrations = Calibrations::clone(&first.calibrations);
+    let own = Arc::new(Calibration::clone(&calibrations.pooled));
+    calibrations.instruments.insert("B".into(), own);
+    let extended = Model {
+        version: ModelVersion(2),
+        scorer: Arc::clone(&first.scorer),
+        calibrations: Arc::new(calibrations),
+    };
+    driver.input(Input::Model(extended.clone()));
+    let kept = config().limits.rows_kept as f32;
+    assert_eq!((states(&driver), modes(&driver)), (vec![50.0, kept], (2, 0, 0)));
+    assert_eq!(driver.detector.status().model_version, Some(ModelVersion(2)));
+    // Other weights make both begin anew.
+    driver.input(Input::Model(Model {
+        scorer: Arc::new(Counting),
+        ..extended
+    }));
+    assert_eq!(states(&driver), [kept, kept]);
+}
