@@ -47,25 +47,28 @@
 //!
 //! ## [`pipeline`]: from bytes to decisions
 //!
-//! [`position`](pipeline::position), [`time`](pipeline::time) and [`tick`](pipeline::tick) are the vocabulary.
-//! [`decode`](pipeline::decode) makes ticks of bytes, [`guard`](pipeline::guard) checks them,
-//! [`feature`](pipeline::feature) makes a row of numbers of each with the running statistics of
-//! [`robust`](pipeline::robust), and [`inverse`](pipeline::feature::inverse) turns numbers back for an alert,
-//! [`scaler`](pipeline::scaler) turns rows into model inputs,
-//! [`window`](pipeline::window) keeps both, [`batch`](pipeline::batch) gathers what is due,
-//! [`arms`](pipeline::arms) make statistics of rows and the model's errors,
-//! [`calibration`](pipeline::calibration) turns these into probabilities by [`tail`](pipeline::tail)s, those of all features
-//! at once by [`tails`](pipeline::tails), and [`openings`](pipeline::openings) into how often an alert opens, which
-//! [`run`](pipeline::run) counts and [`recent`](pipeline::recent) ticks lessen,
-//! [`budget`](pipeline::budget) says which of them is too small, by how fast ticks come,
-//! [`alert`](pipeline::alert) gives alerts their life, [`shock`](pipeline::shock) makes one of many, and
-//! [`detector`](pipeline::detector) owns it all. [`tick_reader`](pipeline::tick_reader) gathers the ticks that a model is
-//! made of, from topics and files alike; which ticks are duplicates, [`repeats`](pipeline::repeats) tells it and the guard.
+//! | module | the question it answers |
+//! |---|---|
+//! | [`position`](pipeline::position), [`time`](pipeline::time), [`tick`](pipeline::tick) | Where, when, what? The vocabulary. |
+//! | [`input`](pipeline::input), [`effect`](pipeline::effect), [`verdict`](pipeline::verdict) | What can a detector be told, what does it want done, what did it find out? |
+//! | [`decode`](pipeline::decode), [`repeats`](pipeline::repeats), [`tick_reader`](pipeline::tick_reader) | Which tick is in these bytes, and did it come before? |
+//! | [`clock`](pipeline::clock), [`market_time`](pipeline::market_time) | What time is it on this partition, and for this instrument? |
+//! | [`guard`](pipeline::guard) | Is this tick possible at all, and which numbers say that it is not? |
+//! | [`feature`](pipeline::feature) with [`robust`](pipeline::robust), [`inverse`](pipeline::feature::inverse) | Which numbers describe a tick among those before, and what do they mean in the feed's units? |
+//! | [`scaler`](pipeline::scaler), [`window`](pipeline::window), [`batch`](pipeline::batch), [`score`](pipeline::score) | What does the model get to see? |
+//! | [`arms`](pipeline::arms), [`calibration`](pipeline::calibration), [`tail`](pipeline::tail), [`tails`](pipeline::tails) | How rarely is a normal tick as odd as this one? |
+//! | [`openings`](pipeline::openings), [`run`](pipeline::run), [`recent`](pipeline::recent) | How rarely does an *alert* open as high, given what came of late? |
+//! | [`budget`](pipeline::budget) | From which score on is a tick anomalous? |
+//! | [`alert`](pipeline::alert), [`episode`](pipeline::episode), [`summary`](pipeline::summary) | What is an alert, how does it live, and what does it say to people? |
+//! | [`shock`](pipeline::shock), [`group`](pipeline::group) | Is it one instrument or many, and is it the feed or the market? |
+//! | [`detector`](pipeline::detector) | All of these, in order, for each record. |
 //!
 //! - *Absent:* clocks, I/O, logging, threads, randomness, candle, rdkafka, tokio, and every other room of this crate.
 //!   Logarithms and exponentials come from `libm`, so that every machine gives the same bits.
-//! - *Invariant:* all state about an instrument has one owner, the detector's slot of it, and goes when the partition
-//!   of its first tick is revoked.
+//! - *Invariant:* state belongs to a partition. An instrument is a name on one partition; its state, the partition's clock,
+//!   shocks and budget know nothing of other partitions, and all of it goes when the partition is revoked.
+//! - *Invariant:* a partition's time never goes back and is never ahead of the wall clock by more than
+//!   `detector.stamp_ahead_secs_max`; nothing but [`clock`](pipeline::clock) reads a record's stamp as time.
 //! - *Invariant:* a record ends in exactly one [`Outcome`](pipeline::detector::Outcome); bad input is data, not
 //!   failure.
 //! - *Invariant:* alerts are decided in the order in which records arrived, so they do not depend on how records were
@@ -141,7 +144,7 @@
 //!
 //! - *Absent:* influence on scoring. Two things are read back: the learner asks the status whether a worker of its
 //!   process owns partition 0, and how many rows the instruments without a calibration have shown.
-//! - *Invariant:* labels of metrics are bounded and never name an instrument; every metric stands in the README.
+//! - *Invariant:* labels of metrics are bounded and never name an instrument; every metric stands in `docs/operations.md`.
 //!
 //! ## [`store`] and [`config`]
 //!
@@ -179,7 +182,7 @@
 //! | `model` | `pipeline` |
 //! | `train` | `inject`, `model`, `pipeline` |
 //! | `kafka` | `pipeline` |
-//! | `config` | `kafka`, `pipeline`, `train` |
+//! | `config` | `kafka`, `model`, `pipeline`, `train` |
 //! | `telemetry` | `config` |
 //! | `metrics` | `pipeline`, `status` |
 //! | `status` | `pipeline` |
@@ -195,6 +198,23 @@
 //! And of the crates that are not ours: candle in `model` and `train` alone; rdkafka in `kafka`, `worker` and `demo`;
 //! tokio in `daemon` and `http`; axum in `http`; maud in `offline`; clap, anyhow and indicatif in `cli`. `pipeline`,
 //! `inject`, `model` and `train` do not log.
+//!
+//! # Glossary
+//!
+//! One word per idea, in code, configuration, metrics and prose.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | *arm* | One source of evidence: reconstruction, forecast, pointwise, judge, guard. |
+//! | *clock* | The time of a partition, from its records' stamps. *Wall clock*: the machine's. *Market time*: an instrument's event time, as far as it is believed. |
+//! | *judge* | The head of the network that is trained to tell clean ticks from injected faults. |
+//! | *run* | Odd ticks of an instrument that belong together; one run is one alert. |
+//! | *opening* | The moment at which an alert opens. |
+//! | *finding*, *fact* | What a guard says of a tick, and the numbers that it rests on. |
+//! | *shock*, *group* | Alerts of many instruments of a partition at once, and what the grouped alert says of them. |
+//! | *allowed share* | Share of an instrument's scored ticks that the budget allows to be called anomalous. |
+//! | *share* (of a feature) | The feature's part in a score; those of an alert sum to 1. |
+//! | *swap* | A model takes over from another between two batches. |
 //!
 //! # Walls
 //!
@@ -234,8 +254,9 @@
 //!   Exactly once needs the snapshots first.
 //! - **The stride is fixed.** It does not widen under lag; lag grows and is shown. Widening must be written down with
 //!   its offset, or a replay would decide otherwise, and there is no changelog to write it in.
-//! - **Time ticks follow the records' stamps while there are records, else the wall clock**; one decision rests on them,
-//!   the end of an alert whose instrument is silent. So that end alone may differ between two runs.
+//! - **An idle partition is moved on by the wall clock**, and that step is not written down. The end of an alert whose
+//!   instrument is silent, and of a shock, can rest on it; so those ends alone may differ between two runs.
+//! - **A name on two partitions is two instruments**, and that is not reported.
 //! - **Silence is found by the tick that ends it.** The guards see ticks alone, so an instrument that stays silent, and a
 //!   whole partition that does, raise no alert.
 //! - **What is odd again and again counts for less** ([`recent`](pipeline::recent)). The cost: a fault soon after another
@@ -255,13 +276,14 @@
 //!
 //! Unit tests stand beside the code, by name below; files are those of `tests/suite`.
 //!
-//! 1. The detector has no clock, no randomness, no I/O, no logging; the import table is true. *Held by* `tidy.rs`.
+//! 1. The detector has no clock, no randomness, no I/O, no logging; the import table is true and no files of a room know
+//!    each other in a circle. *Held by* `tidy.rs`.
 //! 2. Same inputs and model, byte-equal effects; alerts and scores also however records are cut into batches. *Held by*
 //!    `alerts_do_not_depend_on_how_records_are_cut_into_batches`; `laws.rs`, `golden.rs`, `shock.rs`.
 //! 3. Every record ends in exactly one counted outcome; outcomes, polls and offsets agree. *Held by*
 //!    `every_record_has_exactly_one_outcome`; `laws.rs`, `mock_cluster.rs`, `demo.rs`.
-//! 4. Removing one instrument changes no bit of another's scores; of its thresholds only where a total per hour is set.
-//!    *Held by* `other_instruments_change_no_bit_of_a_score`,
+//! 4. Removing a partition changes nothing in another. Removing one instrument changes no bit of another's scores; of its thresholds only where a total per hour is set.
+//!    *Held by* `a_name_on_two_partitions_is_two_instruments_and_neither_knows_the_other`, `other_instruments_change_no_bit_of_a_score`,
 //!    `budgets_by_time_hold_for_each_tick_and_only_a_total_couples_instruments`, `evidence_is_the_same_bits_alone_in_a_batch_and_on_every_path`;
 //!    `laws.rs`.
 //! 5. No offset is committed before every alert and dead letter it covers is acknowledged. *Held by*
@@ -276,7 +298,7 @@
 //!    `mock_cluster.rs`.
 //! 10. A challenger takes over only if no measure is worse than its tolerance allows. *Held by* `gate.rs`.
 //! 11. What is published fits the schema; its examples do too. *Held by* `schema.rs`.
-//! 12. Exit codes and the configuration's errors are as documented; metrics and README name each other. *Held by*
+//! 12. Exit codes and the configuration's errors are as documented; metrics and docs name each other. *Held by*
 //!     `cli.rs`, `every_metric_is_in_the_readme_and_no_other`.
 //! 13. An alert that opens is published, or counted in a shock that is. *Held by*
 //!     `alerts_of_many_instruments_at_once_are_one`, `alert_that_outlives_its_shock_is_one_of_its_own`; `shock.rs`.

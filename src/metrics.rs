@@ -35,6 +35,8 @@ pub struct Metrics {
     pub alerts: IntCounterVec,
     /// Alerts that were folded into a shock's.
     pub alerts_grouped: IntCounter,
+    /// Records whose stamp was not believed.
+    pub stamps_ahead: IntCounter,
     /// Open alerts.
     pub alerts_open: IntGauge,
     /// Dead letters.
@@ -173,6 +175,10 @@ impl Metrics {
             alerts_grouped: make.counter(
                 "tapewatch_alerts_grouped_total",
                 "Alerts folded into a shock's and not published one by one.",
+            ),
+            stamps_ahead: make.counter(
+                "tapewatch_stamps_ahead_total",
+                "Records whose stamp lies too far ahead of the wall clock to be believed.",
             ),
             alerts_open: make.gauge("tapewatch_alerts_open", "Open alerts."),
             dead_letters: make.counters("tapewatch_dead_letters_total", "Dead letters.", &["reason"]),

@@ -3,23 +3,28 @@
 //! It polls a batch of records, hands them to the detector, sends what comes out, and commits what is acknowledged. All
 //! decisions are the detector's; the worker performs them. Nothing is committed before it is delivered.
 
+mod counts;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 
+use self::counts::{count_error, count_verdicts, note_poll_error};
 use crate::config::Config;
 use crate::kafka::alert_record::{cloud_event_headers, to_json};
 use crate::kafka::client::BrokerError;
-use crate::kafka::sink::{Outgoing, Sink, copy_of};
+use crate::kafka::sink::{DEAD_LETTER_REASON, Outgoing, Sink, copy_of};
 use crate::kafka::source::Source;
 use crate::metrics::Metrics;
 use crate::pipeline::alert::{Alert, AlertState, Mode};
-use crate::pipeline::detector::{DeadLetter, Detector, Effect, Effects, Input, Outcome, Record};
+use crate::pipeline::detector::{DeadLetter, Detector, Effect, Effects, Input, Record};
 use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use crate::pipeline::score::Model;
+use crate::pipeline::summary::summary;
 use crate::pipeline::time::ArrivalTime;
 use crate::status::Status;
 
@@ -67,10 +72,8 @@ pub struct Worker {
     reported_at: Instant,
     committed_at: Instant,
     progress_at: Instant,
-    /// Stamp of the newest record so far.
-    newest_arrival: Option<ArrivalTime>,
-    /// The last poll found records.
-    is_busy: bool,
+    /// Partitions of which records were polled since the last report.
+    polled: BTreeSet<TopicPartition>,
 }
 
 fn held(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
@@ -123,8 +126,7 @@ impl Worker {
             reported_at: now,
             committed_at: now,
             progress_at: now,
-            newest_arrival: None,
-            is_busy: false,
+            polled: BTreeSet::new(),
         })
     }
 
@@ -186,10 +188,13 @@ impl Worker {
                     started.get_or_insert_with(Instant::now);
                     self.context.metrics.records_in.inc();
                     let record = record_of(&self.source, &message);
-                    self.newest_arrival = self.newest_arrival.max(Some(record.arrival_time));
-                    self.detector
-                        .handle(record.arrival_time, Input::Record(record), &mut self.effects);
-                    send_dead_letters(&self.context, &self.sink, &message, &mut self.effects)?;
+                    let position = record.position;
+                    self.polled.insert(position.at);
+                    self.detector.handle(now(), Input::Record(record), &mut self.effects);
+                    // Now, while the record is at hand.
+                    for letter in self.effects.take_dead_letters(position) {
+                        send_dead_letter(&self.context, &self.sink, &message, &letter)?;
+                    }
                     timeout = Duration::ZERO;
                 }
                 Err(error) => note_poll_error(&self.context.metrics, error)?,
@@ -199,7 +204,6 @@ impl Worker {
                 break;
             }
         }
-        self.is_busy = started.is_some();
         self.detector.handle(now(), Input::EndOfBatch, &mut self.effects);
         if let Some(started) = started {
             self.progress_at = Instant::now();
@@ -218,8 +222,8 @@ impl Worker {
             match effect {
                 Effect::Alert(alert) => send_alert(&self.context, &self.sink, &alert)?,
                 Effect::Commit(at, next) => commits.push((at, next)),
-                // Sent while its record was at hand.
-                Effect::DeadLetter(_) => {}
+                // All of them were taken out while their records were at hand.
+                Effect::DeadLetter(letter) => debug_assert!(false, "a dead letter without its record: {letter:?}"),
             }
         }
         count_verdicts(&self.context.metrics, &self.effects);
@@ -271,18 +275,35 @@ impl Worker {
         }
     }
 
+    /// Asks for a commit of what may be committed; `wait` for the broker's answer, or count it when it comes.
     fn commit(&mut self, wait: bool) {
+        self.note_commits();
         let offsets = held(&self.sink).take_committable();
-        if offsets.is_empty() {
-            return;
+        if !offsets.is_empty() {
+            self.source.commit(&offsets, wait);
+            self.note_commits();
         }
-        let result = self.source.commit(&offsets, wait);
-        let label = if result.is_ok() { "ok" } else { "failed" };
-        self.context.metrics.commits.with_label_values(&[label]).inc();
-        if let Err(error) = result {
-            // The offsets come again with the next batch of each partition; until then a restart repeats some ticks.
-            tracing::warn!(worker = self.context.index, %error, "commit failed");
+    }
+
+    /// Counts the answers to commits; what the broker has not taken is committed again.
+    fn note_commits(&self) {
+        for commit in self.source.take_commits() {
+            let label = if commit.error.is_none() { "ok" } else { "failed" };
+            self.context.metrics.commits.with_label_values(&[label]).inc();
+            if let Some(error) = commit.error {
+                tracing::warn!(worker = self.context.index, %error, "commit failed; trying again");
+                held(&self.sink).put_back(commit.offsets);
+            }
         }
+    }
+
+    /// Lists the assigned partitions of which every record that the broker has has been handed in.
+    fn idle(&mut self, assignment: &[TopicPartition]) -> Vec<TopicPartition> {
+        let polled = std::mem::take(&mut self.polled);
+        let lags = self.source.lags();
+        let is_read = |at: &&TopicPartition| lags.iter().any(|lag| lag.at == **at && lag.records == 0);
+        let is_idle = |at: &&TopicPartition| !self.paused && !polled.contains(*at) && is_read(at);
+        assignment.iter().filter(is_idle).copied().collect()
     }
 
     fn report_when_due(&mut self) {
@@ -290,14 +311,15 @@ impl Worker {
             return;
         }
         self.reported_at = Instant::now();
-        // While a backlog is worked off, time is what its records say; silence is measured by the clock only when idle.
-        let time = self.newest_arrival.filter(|_| self.is_busy).unwrap_or_else(now);
-        self.detector.handle(time, Input::Time, &mut self.effects);
+        let assignment = self.source.assignment();
+        let idle = self.idle(&assignment);
+        self.detector
+            .handle(now(), Input::Time { idle: &idle }, &mut self.effects);
+        self.note_commits();
         for error in self.source.take_errors() {
             count_error(&self.context.metrics, &error);
         }
         let topics = &self.context.config.input.topics;
-        let assignment = self.source.assignment();
         let mut lag_records = 0;
         for lag in self.source.lags().iter().filter(|lag| assignment.contains(&lag.at)) {
             let topic = &topics[usize::from(lag.at.topic.0)];
@@ -403,34 +425,26 @@ fn record_of<'a>(source: &Source, message: &'a BorrowedMessage<'_>) -> Record<'a
     }
 }
 
-/// Sends the record at hand to the dead-letter topic, if the detector has just said so: with its original key, value
-/// and headers, and why.
-fn send_dead_letters(
+/// Sends a record to the dead-letter topic: with its original key, value and headers, and why.
+fn send_dead_letter(
     context: &WorkerContext,
     sink: &Mutex<Sink>,
     message: &BorrowedMessage<'_>,
-    effects: &mut Effects,
+    letter: &DeadLetter,
 ) -> Result<(), BrokerError> {
-    let Some(Effect::DeadLetter(letter)) = effects.actions.last() else {
-        return Ok(());
-    };
     context.metrics.dead_letters.with_label_values(&[letter.reason]).inc();
-    let headers = dead_letter_headers(message, letter);
-    let topic = &context.config.output.dead_letters_topic;
     held(sink).send(Outgoing {
-        topic,
+        topic: &context.config.output.dead_letters_topic,
         key: message.key(),
-        payload: message.payload(),
-        headers,
-    })?;
-    effects.actions.pop();
-    Ok(())
+        payload: message.payload().map(Cow::Borrowed),
+        headers: dead_letter_headers(message, letter),
+    })
 }
 
 fn dead_letter_headers(message: &BorrowedMessage<'_>, letter: &DeadLetter) -> OwnedHeaders {
     let original = message.headers().map_or_else(OwnedHeaders::new, copy_of);
     [
-        ("tapewatch-reason", letter.reason.to_string()),
+        (DEAD_LETTER_REASON, letter.reason.to_string()),
         ("tapewatch-detail", letter.detail.clone()),
         ("tapewatch-topic", message.topic().to_string()),
         ("tapewatch-partition", message.partition().to_string()),
@@ -459,6 +473,12 @@ fn send_alert(context: &WorkerContext, sink: &Mutex<Sink>, alert: &Alert) -> Res
     let payload = to_json(alert, &config.input.topics);
     let (state, kind, severity) = (alert.state.name(), alert.kind.name(), alert.severity.name());
     context.metrics.alerts.with_label_values(&[state, kind, severity]).inc();
+    let summary = summary(alert);
+    match alert.state {
+        AlertState::Opened => tracing::info!(id = %alert.id, severity, summary, "alert opened"),
+        AlertState::Updated => tracing::debug!(id = %alert.id, severity, summary, "alert updated"),
+        AlertState::Resolved => tracing::debug!(id = %alert.id, severity, summary, "alert resolved"),
+    }
     if alert.state == AlertState::Opened {
         let latency_ns = now().0.saturating_sub(alert.latest.arrival_time.0).max(0);
         context.metrics.tick_to_alert_seconds.observe(latency_ns as f64 * 1e-9);
@@ -467,48 +487,7 @@ fn send_alert(context: &WorkerContext, sink: &Mutex<Sink>, alert: &Alert) -> Res
     held(sink).send(Outgoing {
         topic,
         key: Some(alert.instrument.as_bytes()),
-        payload: Some(&payload),
+        payload: Some(payload.into()),
         headers,
     })
-}
-
-fn count_verdicts(metrics: &Metrics, effects: &Effects) {
-    let mut counts = [0_u64; Outcome::ALL.len()];
-    let (mut folded, mut above, mut allowed) = (0, 0, 0.0);
-    for verdict in &effects.verdicts {
-        counts[verdict.outcome as usize] += 1;
-        folded += u64::from(verdict.is_folded);
-        if let Some(guard) = verdict.guard {
-            metrics.guard_findings.with_label_values(&[guard.name()]).inc();
-        }
-        if verdict.outcome == Outcome::Scored {
-            metrics.anomaly_score.observe(f64::from(verdict.score));
-            above += u64::from(verdict.is_above);
-            allowed += verdict.share;
-        }
-    }
-    for (outcome, count) in Outcome::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
-        metrics.records.with_label_values(&[outcome.name()]).inc_by(count);
-    }
-    metrics.windows_scored.inc_by(counts[Outcome::Scored as usize]);
-    metrics.alerts_grouped.inc_by(folded);
-    metrics.ticks_above_threshold.inc_by(above);
-    metrics.false_alarms_allowed.inc_by(allowed);
-}
-
-/// Notes an error that came in place of a record: librdkafka goes on by itself after most.
-fn note_poll_error(metrics: &Metrics, error: KafkaError) -> Result<(), BrokerError> {
-    count_error(metrics, &error);
-    if error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::Fatal) {
-        return Err(error.into());
-    }
-    tracing::warn!(%error, "poll");
-    Ok(())
-}
-
-/// Counts an error under its code.
-fn count_error(metrics: &Metrics, error: &KafkaError) {
-    let code = error.rdkafka_error_code();
-    let label = code.map_or_else(|| "other".into(), |code| format!("{code:?}"));
-    metrics.kafka_errors.with_label_values(&[label.as_str()]).inc();
 }

@@ -17,7 +17,6 @@ use std::process::ExitCode;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
-use rdkafka::error::KafkaError;
 
 use crate::config::{Config, ConfigError};
 use crate::daemon::DaemonError;
@@ -178,13 +177,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
 }
 
 fn exit_of_broker(error: &BrokerError) -> Exit {
-    match error {
-        // A secret that cannot be read, or a property that librdkafka does not know.
-        BrokerError::Secret { .. } | BrokerError::Client(KafkaError::ClientConfig(..)) => Exit::Config,
-        BrokerError::Unreachable { .. }
-        | BrokerError::NoTopic { .. }
-        | BrokerError::Refused { .. }
-        | BrokerError::Client(_) => Exit::NoBroker,
+    match error.is_of_settings() {
+        true => Exit::Config,
+        false => Exit::NoBroker,
     }
 }
 

@@ -62,6 +62,7 @@ const BOUNDS: &[Bound] = &[
     whole("detector.warm_up_rows", 0..=1_000_000, "rows"),
     // The longest lookback of any model.
     whole("detector.rows_kept", 2..=ModelSpec::LOOKBACK_MAX as i128, "rows"),
+    whole("detector.stamp_ahead_secs_max", 0..=DAY, "seconds"),
     // At 1, every price is absurd.
     real("guards.price_ratio_max", 1.01..=1e6, ""),
     // From a half on, 10 times the median and the median itself are one name.

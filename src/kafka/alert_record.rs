@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
-use crate::pipeline::alert::{Alert, AlertKind, AlertState, Cause, FeatureShare};
-use crate::pipeline::shock::Group;
+use crate::pipeline::alert::{Alert, Cause, FeatureShare};
+use crate::pipeline::group::Group;
+use crate::pipeline::guard::{Fact, Finding, Still};
+use crate::pipeline::summary::summary;
+use crate::pipeline::tick::{Body, Tick};
 
 /// Value of the `schema` member.
 pub const SCHEMA: &str = "tapewatch.alert.v1";
@@ -28,8 +31,10 @@ struct AlertJson<'a> {
     threshold: f32,
     p_value: f64,
     ticks: u64,
-    opened_by: PositionJson<'a>,
-    latest: PositionJson<'a>,
+    opened_by: CauseJson<'a>,
+    latest: CauseJson<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finding: Option<FindingJson>,
     features: Vec<FeatureJson>,
     model_version: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,19 +53,50 @@ struct GroupJson<'a> {
     published: Vec<&'a str>,
 }
 
+/// A guard's finding: the name, a sentence, and the facts that the guard has (prices in the feed's unit).
 #[derive(Serialize)]
-struct PositionJson<'a> {
+struct FindingJson {
+    guard: &'static str,
+    surprise: f32,
+    text: String,
+    #[serde(flatten)]
+    fact: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct TickJson {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bid: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ask: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bid_size: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ask_size: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct CauseJson<'a> {
     topic: &'a str,
     partition: i32,
     offset: i64,
     event_time: String,
     event_time_ns: i64,
     arrival_time_ms: i64,
+    tick: TickJson,
 }
 
 #[derive(Serialize)]
 struct FeatureJson {
     name: &'static str,
+    words: &'static str,
     unit: &'static str,
     share: f32,
     observed: f32,
@@ -94,8 +130,9 @@ pub fn to_json(alert: &Alert, topics: &[String]) -> Vec<u8> {
         threshold: alert.threshold,
         p_value: libm::exp10(-f64::from(alert.score)),
         ticks: alert.ticks,
-        opened_by: position(&alert.opened_by, topics),
-        latest: position(&alert.latest, topics),
+        opened_by: cause(&alert.opened_by, topics),
+        latest: cause(&alert.latest, topics),
+        finding: alert.finding.as_ref().map(finding),
         features: alert.features.iter().map(feature).collect(),
         model_version: alert.model_version.map(|version| version.0),
         group: alert.group.as_deref().map(group),
@@ -114,39 +151,9 @@ pub fn cloud_event_headers(alert: &Alert, topics: &[String]) -> [(&'static str, 
         ("ce_source", format!("/tapewatch/{topic}")),
         ("ce_type", EVENT_TYPE.into()),
         ("ce_subject", alert.instrument.to_string()),
-        ("ce_time", rfc3339(alert.latest.event_time.0)),
+        ("ce_time", alert.latest.event_time().to_string()),
         ("content-type", "application/json".into()),
     ]
-}
-
-/// Says in one sentence what a person at 3 a.m. wants to know.
-pub fn summary(alert: &Alert) -> String {
-    let what = match alert.kind {
-        AlertKind::Anomaly => "unusual ticks".to_string(),
-        AlertKind::Guard(guard) => guard.name().replace('_', " "),
-        AlertKind::Shock => alert.group.as_deref().map_or_else(|| "shock".into(), shock),
-    };
-    let since = rfc3339(alert.opened_by.event_time.0);
-    let instrument = &alert.instrument;
-    let mut text = match alert.state {
-        AlertState::Opened => format!("{instrument}: {what} at {since}"),
-        AlertState::Updated => format!("{instrument}: {what} since {since}, worse after {} ticks", alert.ticks),
-        AlertState::Resolved => format!("{instrument}: {what} since {since}, over after {} ticks", alert.ticks),
-    };
-    if let Some(feature) = alert.features.first() {
-        text.push_str("; chiefly ");
-        text.push_str(&match &feature.feed {
-            Some(feed) => feed.to_string(),
-            None => in_own_unit(feature),
-        });
-    }
-    text
-}
-
-fn shock(group: &Group) -> String {
-    let (instruments, active) = (group.instruments, group.active);
-    let looks_like = group.looks_like.name();
-    format!("shock of {instruments} of {active} instruments that looks like the {looks_like}")
 }
 
 fn group(group: &Group) -> GroupJson<'_> {
@@ -161,16 +168,81 @@ fn group(group: &Group) -> GroupJson<'_> {
     }
 }
 
-fn in_own_unit(feature: &FeatureShare) -> String {
-    let expected = feature
-        .expected
-        .map_or_else(String::new, |expected| format!(", expected {expected:.3}"));
-    format!("{} = {:.3}{expected}", feature.name(), feature.observed)
+fn finding(finding: &Finding) -> FindingJson {
+    FindingJson {
+        guard: finding.guard.name(),
+        surprise: finding.surprise,
+        text: finding.fact.to_string(),
+        fact: fact(&finding.fact),
+    }
+}
+
+/// Gives a fact as members of an object.
+fn fact(fact: &Fact) -> serde_json::Map<String, serde_json::Value> {
+    let json = match *fact {
+        Fact::Quote { bid, ask } => serde_json::json!({"bid": bid, "ask": ask}),
+        Fact::Price { side, price, median } => {
+            serde_json::json!({"side": side.name(), "price": price, "median": median})
+        }
+        Fact::Regress { before, stamp } => serde_json::json!({"stamp_ns": stamp.0, "stamp_before_ns": before.0}),
+        Fact::Return { before, leap, stamp } => {
+            serde_json::json!({"stamp_ns": stamp.0, "stamp_before_ns": before.0, "stamp_leap_ns": leap.0})
+        }
+        Fact::Ahead { stamp, arrival } => serde_json::json!({"stamp_ns": stamp.0, "arrival_ns": arrival.0}),
+        Fact::Repeated { sequence } => serde_json::json!({"sequence": sequence}),
+        Fact::Missing { expected, found } => {
+            let missing = found.saturating_sub(expected);
+            serde_json::json!({"sequence": found, "sequence_expected": expected, "missing": missing})
+        }
+        Fact::Silence { secs, longest_secs } => serde_json::json!({"silence_secs": secs, "longest_secs": longest_secs}),
+        Fact::Standstill {
+            what,
+            ticks,
+            longest_ticks,
+        } => {
+            let what = match what {
+                Still::Prices => "prices",
+                Still::Ticks => "ticks",
+            };
+            serde_json::json!({"still": what, "still_ticks": ticks, "longest_ticks": longest_ticks})
+        }
+    };
+    match json {
+        serde_json::Value::Object(members) => members,
+        _ => serde_json::Map::new(),
+    }
+}
+
+fn tick(tick: &Tick) -> TickJson {
+    let sequence = tick.sequence;
+    match tick.body {
+        Body::Trade(trade) => TickJson {
+            kind: "trade",
+            price: Some(trade.price),
+            size: trade.size,
+            bid: None,
+            ask: None,
+            bid_size: None,
+            ask_size: None,
+            sequence,
+        },
+        Body::Quote(quote) => TickJson {
+            kind: "quote",
+            price: None,
+            size: None,
+            bid: Some(quote.bid),
+            ask: Some(quote.ask),
+            bid_size: quote.bid_size,
+            ask_size: quote.ask_size,
+            sequence,
+        },
+    }
 }
 
 fn feature(share: &FeatureShare) -> FeatureJson {
     FeatureJson {
         name: share.name(),
+        words: share.words(),
         unit: share.unit(),
         share: share.share,
         observed: share.observed,
@@ -184,14 +256,15 @@ fn feature(share: &FeatureShare) -> FeatureJson {
     }
 }
 
-fn position<'a>(cause: &Cause, topics: &'a [String]) -> PositionJson<'a> {
-    PositionJson {
+fn cause<'a>(cause: &Cause, topics: &'a [String]) -> CauseJson<'a> {
+    CauseJson {
         topic: topic_of(cause, topics),
         partition: cause.position.at.partition.0,
         offset: cause.position.offset.0,
-        event_time: rfc3339(cause.event_time.0),
-        event_time_ns: cause.event_time.0,
+        event_time: cause.event_time().to_string(),
+        event_time_ns: cause.event_time().0,
         arrival_time_ms: cause.arrival_time.millis(),
+        tick: tick(&cause.tick),
     }
 }
 
@@ -201,7 +274,60 @@ fn topic_of<'a>(cause: &Cause, topics: &'a [String]) -> &'a str {
         .map_or("", String::as_str)
 }
 
-fn rfc3339(nanos: i64) -> String {
-    // 64 bits of nanoseconds reach from 1677 to 2262, well within what a stamp can hold.
-    jiff::Timestamp::from_nanosecond(i128::from(nanos)).map_or_else(|_| String::new(), |stamp| stamp.to_string())
+/// Makes an alert that is too large for its topic shorter, and says in the member `omitted` what was left out: half of the
+/// features that were left, those with the smallest shares; then the members' names of a shock; then everything that the
+/// summary tells too. Gives nothing when there is no more to leave out.
+pub fn shortened(payload: &[u8]) -> Option<Vec<u8>> {
+    let mut alert: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(payload).ok()?;
+    let omitted = leave_out(&mut alert)?;
+    let known = alert
+        .entry("omitted")
+        .or_insert_with(|| serde_json::json!([]))
+        .as_array_mut()?;
+    if !known.iter().any(|name| name == omitted) {
+        known.push(omitted.into());
+    }
+    serde_json::to_vec(&alert).ok()
+}
+
+fn leave_out(alert: &mut serde_json::Map<String, serde_json::Value>) -> Option<&'static str> {
+    let features = alert.get_mut("features").and_then(serde_json::Value::as_array_mut);
+    if let Some(features) = features.filter(|features| !features.is_empty()) {
+        features.truncate(features.len() / 2);
+        return Some("features");
+    }
+    let group = alert.get_mut("group").and_then(serde_json::Value::as_object_mut);
+    for name in ["names", "published"] {
+        let list = group.as_ref().and_then(|group| group.get(name)?.as_array());
+        if list.is_some_and(|list| !list.is_empty()) {
+            group?.insert(name.into(), serde_json::json!([]));
+            return Some(name);
+        }
+    }
+    alert.remove("finding").map(|_| "finding")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_loses_its_smallest_features_first_and_never_what_names_it() {
+        let opened = include_bytes!("../../deploy/schema/examples/opened.json");
+        let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+        let (mut bytes, whole) = (opened.to_vec(), read(opened));
+        let mut features = Vec::new();
+        while let Some(shorter) = shortened(&bytes) {
+            let alert = read(&shorter);
+            features.push(alert["features"].as_array().unwrap().len());
+            for name in ["id", "state", "kind", "score", "opened_by", "latest", "summary"] {
+                assert_eq!(alert[name], whole[name], "{name}");
+            }
+            assert!(shorter.len() < bytes.len() || alert["omitted"].as_array().unwrap().len() == 1);
+            bytes = shorter;
+        }
+        assert_eq!(&features[..3], [2, 1, 0]);
+        assert_eq!(read(&bytes)["omitted"][0], "features");
+        assert_eq!(shortened(b"no alert"), None);
+    }
 }

@@ -76,6 +76,14 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// Tells whether a setting is to blame: a secret that cannot be read, or a property that librdkafka does not know.
+    pub fn is_of_settings(&self) -> bool {
+        matches!(
+            self,
+            BrokerError::Secret { .. } | BrokerError::Client(KafkaError::ClientConfig(..))
+        )
+    }
+
     /// Tells whether trying again may help.
     pub fn retryable(&self) -> bool {
         match self {

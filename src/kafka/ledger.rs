@@ -70,6 +70,14 @@ impl Ledger {
         std::mem::take(&mut self.committable).into_iter().collect()
     }
 
+    /// Takes back offsets whose commit failed, unless newer ones wait already.
+    pub fn put_back(&mut self, offsets: Vec<(TopicPartition, NextOffset)>) {
+        for (at, next) in offsets {
+            let waiting = self.committable.entry(at).or_insert(next);
+            *waiting = (*waiting).max(next);
+        }
+    }
+
     /// Forgets offsets of partitions that belong to someone else now.
     pub fn forget(&mut self, partitions: &[TopicPartition]) {
         self.committable.retain(|at, _| !partitions.contains(at));
@@ -128,6 +136,19 @@ mod tests {
             [(at(0), NextOffset(9)), (at(1), NextOffset(2))]
         );
         assert!(ledger.take_committable().is_empty());
+    }
+
+    #[test]
+    fn offsets_whose_commit_failed_come_again_unless_newer_ones_wait() {
+        let mut ledger = Ledger::default();
+        ledger.close(vec![(at(0), NextOffset(5)), (at(1), NextOffset(3))]);
+        let failed = ledger.take_committable();
+        ledger.close(vec![(at(0), NextOffset(9))]);
+        ledger.put_back(failed);
+        assert_eq!(
+            ledger.take_committable(),
+            [(at(0), NextOffset(9)), (at(1), NextOffset(3))]
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The sink: alerts and dead letters on their way out, and what may be committed once they are there.
 //!
 //! Promises that nothing is dropped: a full queue is waited for, a failed delivery is sent again, and until the broker
-//! has acknowledged, no offset that covers it is given out. A record that is too large goes without its value, since a
-//! dead letter with the reason is longer than what it tells of. An error that no retry can mend ends the worker.
+//! has acknowledged, no offset that covers it is given out. A record that is too large is made smaller: a dead letter
+//! goes without its value, since with the reason it is longer than what it tells of, and an alert loses its smallest features. An error that no retry can mend ends the worker.
 
+use std::borrow::Cow;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
+use super::alert_record::shortened;
 use super::client::BrokerError;
 use super::ledger::{BatchNumber, Ledger};
 use crate::pipeline::position::{NextOffset, TopicPartition};
 
+/// Header of a dead letter that says why it is one.
+pub const DEAD_LETTER_REASON: &str = "tapewatch-reason";
 /// Longest wait for room in librdkafka's queue before the deliveries are looked at again.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(20);
 /// Pause before failed deliveries are sent again: librdkafka has itself tried again whatever a moment can mend.
@@ -31,7 +35,7 @@ pub struct Outgoing<'a> {
     /// Its key.
     pub key: Option<&'a [u8]>,
     /// Its value; a dead letter keeps the absence of one.
-    pub payload: Option<&'a [u8]>,
+    pub payload: Option<Cow<'a, [u8]>>,
     /// Its headers.
     pub headers: OwnedHeaders,
 }
@@ -40,13 +44,22 @@ impl<'a> Outgoing<'a> {
     /// Header that says what was left out.
     const OMITTED: &'static str = "tapewatch-omitted";
 
-    /// Gives the record without its value, or if it has none without its key, when `error` says that it is too large.
-    /// What is left out still stands where the record came from, as its headers tell.
+    /// Gives a smaller record in place of this one when `error` says that it is too large and something can be left out: an
+    /// alert is shortened, and a dead letter goes without its value, or if it has none without its key. What a dead letter
+    /// leaves out still stands where the record came from, as its headers tell.
     fn lessened(&self, error: &KafkaError) -> Option<Outgoing<'a>> {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::MessageSizeTooLarge) {
             return None;
         }
-        let (key, omitted) = match (self.payload, self.key) {
+        if !self.is_dead_letter() {
+            return Some(Outgoing {
+                topic: self.topic,
+                key: self.key,
+                payload: Some(Cow::Owned(shortened(self.payload.as_deref()?)?)),
+                headers: self.headers.clone(),
+            });
+        }
+        let (key, omitted) = match (&self.payload, self.key) {
             (Some(_), key) => (key, "value"),
             (None, Some(_)) => (None, "key"),
             (None, None) => return None,
@@ -61,6 +74,11 @@ impl<'a> Outgoing<'a> {
             payload: None,
             headers: self.headers.clone().insert(header),
         })
+    }
+
+    /// Tells a dead letter from an alert: alone among ours it says why.
+    fn is_dead_letter(&self) -> bool {
+        self.headers.iter().any(|header| header.key == DEAD_LETTER_REASON)
     }
 }
 
@@ -155,7 +173,7 @@ impl Sink {
         loop {
             let mut outgoing = BaseRecord::<[u8], [u8], usize>::with_opaque_to(record.topic, batch.0);
             outgoing.key = record.key;
-            outgoing.payload = record.payload;
+            outgoing.payload = record.payload.as_deref();
             match self.producer.send(outgoing.headers(record.headers.clone())) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
@@ -218,7 +236,7 @@ impl Sink {
             let record = Outgoing {
                 topic: message.topic(),
                 key: message.key(),
-                payload: message.payload(),
+                payload: message.payload().map(Cow::Borrowed),
                 headers: message.headers().map_or_else(OwnedHeaders::new, copy_of),
             };
             self.enqueue(batch, record.lessened(&error).as_ref().unwrap_or(&record))?;
@@ -245,6 +263,11 @@ impl Sink {
     /// Takes the offsets that may be committed.
     pub fn take_committable(&mut self) -> Vec<(TopicPartition, NextOffset)> {
         self.ledger.take_committable()
+    }
+
+    /// Takes back offsets whose commit failed.
+    pub fn put_back(&mut self, offsets: Vec<(TopicPartition, NextOffset)>) {
+        self.ledger.put_back(offsets);
     }
 
     /// Forgets offsets of partitions that belong to someone else now.

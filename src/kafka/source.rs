@@ -30,6 +30,15 @@ pub struct Lag {
     pub records: i64,
 }
 
+/// What the broker said to a commit.
+#[derive(Clone, Debug)]
+pub struct CommitAnswer {
+    /// The offsets that were to be committed.
+    pub offsets: Vec<(TopicPartition, NextOffset)>,
+    /// Why they were not; none when they were.
+    pub error: Option<KafkaError>,
+}
+
 /// What callbacks leave behind for the worker. All of them run within `poll` on the worker's thread; the mutexes are
 /// what rdkafka's `Sync` asks for and are never contended.
 struct SourceContext {
@@ -38,6 +47,7 @@ struct SourceContext {
     revoked: Mutex<Vec<TopicPartition>>,
     has_revoked: AtomicBool,
     lags: Mutex<Vec<Lag>>,
+    commits: Mutex<Vec<CommitAnswer>>,
     errors: Mutex<Vec<KafkaError>>,
     joined: AtomicBool,
     /// Partitions that are assigned now begin paused.
@@ -60,6 +70,27 @@ impl SourceContext {
             .iter()
             .position(|known| known == topic)
             .map(|index| TopicIndex(index as u16))
+    }
+
+    /// Gives the offsets of a list, those of topics of ours.
+    fn offsets(&self, list: &TopicPartitionList) -> Vec<(TopicPartition, NextOffset)> {
+        let offset = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+            let at = TopicPartition {
+                topic: self.index_of(element.topic())?,
+                partition: Partition(element.partition()),
+            };
+            match element.offset() {
+                KafkaOffset::Offset(next) => Some((at, NextOffset(next))),
+                _ => None,
+            }
+        };
+        list.elements().into_iter().filter_map(offset).collect()
+    }
+
+    /// Keeps the broker's answer to a commit for the worker.
+    fn note_commit(&self, offsets: Vec<(TopicPartition, NextOffset)>, result: Result<(), KafkaError>) {
+        let error = result.err();
+        push(&self.commits, [CommitAnswer { offsets, error }]);
     }
 
     fn list(&self, offsets: &[(TopicPartition, NextOffset)]) -> TopicPartitionList {
@@ -126,6 +157,10 @@ impl ClientContext for SourceContext {
 }
 
 impl ConsumerContext for SourceContext {
+    fn commit_callback(&self, result: Result<(), KafkaError>, offsets: &TopicPartitionList) {
+        self.note_commit(self.offsets(offsets), result);
+    }
+
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let Rebalance::Revoke(list) = rebalance else { return };
         let revoked = self.partitions(list);
@@ -133,11 +168,14 @@ impl ConsumerContext for SourceContext {
             return;
         }
         let committable = (self.before_revoke)();
-        if !committable.is_empty()
-            && let Err(error) = consumer.commit(&self.list(&committable), CommitMode::Sync)
-        {
-            // The next owner starts at the last commit and sees these records again: repeated, not lost.
-            tracing::warn!(%error, "cannot commit before giving partitions up");
+        if !committable.is_empty() {
+            let result = consumer.commit(&self.list(&committable), CommitMode::Sync);
+            if let Err(error) = &result {
+                // The next owner starts at the last commit and sees these records again: repeated, not lost. What is not
+                // of the revoked partitions is committed again by this worker.
+                tracing::warn!(%error, "cannot commit before giving partitions up");
+            }
+            self.note_commit(committable, result);
         }
         tracing::info!(partitions = revoked.len(), "partitions revoked");
         push(&self.revoked, revoked);
@@ -181,6 +219,7 @@ impl Source {
             revoked: Mutex::default(),
             has_revoked: AtomicBool::new(false),
             lags: Mutex::default(),
+            commits: Mutex::default(),
             errors: Mutex::default(),
             joined: AtomicBool::new(false),
             paused: AtomicBool::new(paused),
@@ -238,16 +277,24 @@ impl Source {
         }
     }
 
-    /// Commits offsets; `wait` for the broker's answer or not.
-    ///
-    /// # Errors
-    /// When the broker refuses, with `wait`; without, when there is no group.
-    pub fn commit(&self, offsets: &[(TopicPartition, NextOffset)], wait: bool) -> Result<(), KafkaError> {
+    /// Commits offsets. With `wait` the broker's answer is there when this returns, else when a later poll brings it;
+    /// [`Source::take_commits`] gives it.
+    pub fn commit(&self, offsets: &[(TopicPartition, NextOffset)], wait: bool) {
         if offsets.is_empty() {
-            return Ok(());
+            return;
         }
+        let context = self.consumer.context();
         let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
-        self.consumer.commit(&self.consumer.context().list(offsets), mode)
+        let result = self.consumer.commit(&context.list(offsets), mode);
+        // Queued is not committed: an answer to what was queued comes through the callback.
+        if wait || result.is_err() {
+            context.note_commit(offsets.to_vec(), result);
+        }
+    }
+
+    /// Takes the broker's answers to commits since the last call.
+    pub fn take_commits(&self) -> Vec<CommitAnswer> {
+        take(&self.consumer.context().commits)
     }
 
     /// Stops fetching all partitions, those assigned later too, or goes on.

@@ -189,7 +189,7 @@ fn score_files(
                 {
                     let line = alert.opened_by.position.offset.0 as usize - before;
                     alerted.push(line);
-                    outcome.opened.push((line, alert.clone()));
+                    outcome.opened.push((line, (**alert).clone()));
                 }
             }
         })?;

@@ -20,6 +20,35 @@ use super::tail::{Tail, TailBounds};
 /// Features whose surprises make an arm's statistic.
 pub const TOP: usize = 3;
 
+/// One source of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arm {
+    /// A guard.
+    Guard,
+    /// The decoder's error.
+    Reconstruction,
+    /// The head that was taught to tell clean ticks from injected faults.
+    Judge,
+    /// The predictor's error.
+    Forecast,
+    /// The features themselves.
+    Pointwise,
+}
+
+impl Arm {
+    /// Gives the name used in alerts, metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arm::Guard => "guard",
+            Arm::Reconstruction => "reconstruction",
+            Arm::Forecast => "forecast",
+            Arm::Judge => "judge",
+            Arm::Pointwise => "pointwise",
+        }
+    }
+}
+
 /// Which arms a score is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

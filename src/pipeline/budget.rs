@@ -4,8 +4,8 @@
 //! alone. Promises that the same ticks in the same order give the same shares, however they were cut into batches, and
 //! that one instrument's share depends on others only where a total is set. Knows neither clocks nor scores.
 
-use super::alert::AlertConfig;
-use super::time::{EventTime, NANOS_PER_SEC};
+use super::market_time::MarketTime;
+use super::time::EventTime;
 
 /// The smallest share: a threshold of 9. Beyond that, no tail that was ever fitted means anything.
 pub const SHARE_MIN: f64 = 1e-9;
@@ -30,19 +30,11 @@ pub struct TickRate {
     span_secs_min: f64,
     ticks: f64,
     span_secs: f64,
-    /// Market time up to which the span has been counted.
-    reached: Option<EventTime>,
-    /// Ticks in a row that lie behind that time, or far ahead of it.
-    astray: u32,
+    /// Up to where the span has been counted.
+    market_time: MarketTime,
 }
 
 impl TickRate {
-    /// A longer step forward is believed only when the feed stays there (seconds): wrong stamps leap and come back.
-    const STEP_SECS_MAX: f64 = 60.0;
-    /// A feed stays where so many ticks in a row have been: whole blocks are stamped wrong, rarely more. (The guards
-    /// wait as long for a feed to come back.)
-    const ASTRAY_TICKS_MAX: u32 = 64;
-
     /// Makes a rate of no ticks.
     pub fn new(memory_secs: f64, span_secs_min: f64) -> Self {
         TickRate {
@@ -50,25 +42,16 @@ impl TickRate {
             span_secs_min,
             ticks: 0.0,
             span_secs: 0.0,
-            reached: None,
-            astray: 0,
+            market_time: MarketTime::default(),
         }
     }
 
     /// Takes one tick in. Time that goes back counts for nothing, and one step for no more than the memory.
     pub fn observe(&mut self, time: EventTime) {
         self.ticks += 1.0;
-        let reached = *self.reached.get_or_insert(time);
-        let step_secs = time.nanos_since(reached) as f64 / NANOS_PER_SEC as f64;
-        if !(0.0..=Self::STEP_SECS_MAX).contains(&step_secs) {
-            self.astray += 1;
-            if self.astray < Self::ASTRAY_TICKS_MAX {
-                return;
-            }
+        if let Some(step_secs) = self.market_time.observe(time) {
+            self.pass(step_secs.clamp(0.0, self.memory_secs));
         }
-        self.astray = 0;
-        self.reached = Some(time);
-        self.pass(step_secs.clamp(0.0, self.memory_secs));
     }
 
     fn pass(&mut self, secs: f64) {
@@ -112,7 +95,20 @@ impl Default for Pace {
     }
 }
 
-/// The budgets of one detector.
+/// What budgets a partition is given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Allowance {
+    /// Alerts in 10,000 ticks of an instrument (false alarms, > 0).
+    pub per_10k_ticks: f64,
+    /// Alerts of one instrument in a day of market time (false alarms; 0: not set).
+    pub per_instrument_day: f64,
+    /// Alerts of all instruments together in an hour of market time (false alarms; 0: no total).
+    pub per_hour: f64,
+    /// Ticks for one that is scored (> 0).
+    pub stride: u32,
+}
+
+/// The budgets of one partition.
 #[derive(Clone, Debug)]
 pub struct Budget {
     /// By ticks.
@@ -131,13 +127,13 @@ impl Budget {
     /// No instrument adds more to the total (millionths of a tick per second), so that the sum has room.
     const IN_TOTAL_MAX: f64 = 1e12;
 
-    /// Makes the budgets of a detector that scores one tick in `stride`.
-    pub fn new(config: &AlertConfig, stride: u32) -> Self {
+    /// Makes the budgets of a partition.
+    pub fn new(allowance: &Allowance) -> Self {
         Budget {
-            share: config.false_alarms_per_10k_ticks / 1e4,
-            per_instrument_sec: config.false_alarms_per_instrument_day / SECS_PER_DAY,
-            total_per_sec: config.false_alarms_per_hour / SECS_PER_HOUR,
-            stride: f64::from(stride),
+            share: allowance.per_10k_ticks / 1e4,
+            per_instrument_sec: allowance.per_instrument_day / SECS_PER_DAY,
+            total_per_sec: allowance.per_hour / SECS_PER_HOUR,
+            stride: f64::from(allowance.stride),
             total: 0,
         }
     }
@@ -153,11 +149,6 @@ impl Budget {
             self.total = self.total - pace.in_total + in_total;
             pace.in_total = in_total;
         }
-    }
-
-    /// Forgets an instrument.
-    pub fn forget(&mut self, pace: &Pace) {
-        self.total -= pace.in_total;
     }
 
     /// Gives the share of an instrument's scored ticks that may be called anomalous now: its own, or less where the total
@@ -178,6 +169,7 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::pipeline::time::NANOS_PER_SEC;
 
     const START: i64 = 1_700_000_000 * NANOS_PER_SEC;
 
@@ -198,8 +190,9 @@ mod tests {
         );
     }
 
-    fn alerts(text: &str) -> AlertConfig {
-        Config::from_toml(&format!("[alerts]\n{text}")).unwrap().alerts
+    fn budget_of(text: &str, stride: u32) -> Budget {
+        let alerts = Config::from_toml(&format!("[alerts]\n{text}")).unwrap().alerts;
+        Budget::new(&alerts.allowance(stride))
     }
 
     #[test]
@@ -248,7 +241,7 @@ mod tests {
 
     #[test]
     fn budget_per_day_takes_over_once_the_rate_is_known() {
-        let mut budget = Budget::new(&alerts("false_alarms_per_instrument_day = 2.0"), 1);
+        let mut budget = budget_of("false_alarms_per_instrument_day = 2.0", 1);
         let mut pace = Pace::default();
         let mut feed = |from: u32, to: u32| {
             (from..to).for_each(|i| budget.observe(&mut pace, at(f64::from(i) / 10.0)));
@@ -262,7 +255,7 @@ mod tests {
     #[test]
     fn stride_scores_fewer_ticks_so_each_may_be_an_alarm_more_often() {
         let share = |stride| {
-            let mut budget = Budget::new(&alerts("false_alarms_per_instrument_day = 2.0"), stride);
+            let mut budget = budget_of("false_alarms_per_instrument_day = 2.0", stride);
             let mut pace = Pace::default();
             (0..10_000).for_each(|i| budget.observe(&mut pace, at(f64::from(i))));
             budget.share(&pace)
@@ -271,8 +264,8 @@ mod tests {
     }
 
     #[test]
-    fn total_lowers_the_share_of_all_and_forgets_whom_it_is_told_to() {
-        let mut budget = Budget::new(&alerts("false_alarms_per_hour = 1.0"), 1);
+    fn total_lowers_the_share_of_all() {
+        let mut budget = budget_of("false_alarms_per_hour = 1.0", 1);
         let mut paces = vec![Pace::default(); 4];
         for i in 0..20_000 {
             paces.iter_mut().for_each(|pace| budget.observe(pace, at(f64::from(i))));
@@ -280,22 +273,15 @@ mod tests {
         // Four ticks a second: 14,400 an hour.
         assert_near(budget.share(&paces[0]), 1.0 / 14_400.0, 0.01);
         assert_eq!(budget.share(&paces[0]), budget.share(&paces[3]));
-        paces[1..].iter().for_each(|pace| budget.forget(pace));
-        assert_eq!(budget.share(&paces[0]), 1e-4, "the budget by ticks allows less");
-        budget.forget(&paces[0]);
-        assert_eq!(budget.share(&Pace::default()), 1e-4);
     }
 
     #[test]
     fn shares_stay_within_bounds() {
-        let mut budget = Budget::new(
-            &alerts("false_alarms_per_instrument_day = 1e9\nfalse_alarms_per_hour = 1e-9"),
-            1,
-        );
+        let mut budget = budget_of("false_alarms_per_instrument_day = 1e9\nfalse_alarms_per_hour = 1e-9", 1);
         let mut pace = Pace::default();
         (0..10_000).for_each(|i| budget.observe(&mut pace, at(f64::from(i))));
         assert_eq!(budget.share(&pace), SHARE_MIN);
-        let mut budget = Budget::new(&alerts("false_alarms_per_instrument_day = 1e9"), 1);
+        let mut budget = budget_of("false_alarms_per_instrument_day = 1e9", 1);
         (0..10_000).for_each(|i| budget.observe(&mut pace, at(f64::from(i))));
         assert_eq!(budget.share(&pace), SHARE_MAX);
     }

@@ -13,8 +13,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::alert::Arm;
-use super::arms::{ArmScale, Arms, Drift, RowErrors, Statistics, Top, shares};
+use super::arms::{Arm, ArmScale, Arms, Drift, RowErrors, Statistics, Top, shares};
 use super::openings::Openings;
 use super::recent::Recent;
 use super::scaler::{InputRow, InputTransform, surprise_of};

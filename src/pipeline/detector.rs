@@ -1,25 +1,31 @@
 //! The detector: the one owner of all state about instruments, and the one place that decides.
 //!
+//! State belongs to a partition: its clock, its instruments, their shocks and budget. An instrument is a name on one
+//! partition; the same name on another partition is another instrument.
+//!
 //! `handle` takes a closed [`Input`] and appends to [`Effects`]; there is no clock, no I/O, no logging and no randomness
 //! in it. Records are taken in one by one; what is due is scored as one batch at [`Input::EndOfBatch`]; then the ticks
 //! are judged in the order they arrived, so that the alerts do not depend on how the records were cut into batches.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{Alert, AlertConfig, AlertKind, AlertState, Arm, Cause, Mode, Observation};
+use super::alert::{AlertConfig, AlertKind, AlertState, Cause, Mode, Observation};
+use super::arms::Arm;
 use super::batch::Batch;
-use super::budget::{self, Budget};
+use super::budget;
 use super::decode::{DecodeConfig, Decoder, TickError};
+pub use super::effect::{DeadLetter, Effect, Effects};
 use super::guard::{Finding, GuardConfig};
+pub use super::input::{Input, Record};
 use super::instrument::Instrument;
-use super::position::{NextOffset, Position, TopicPartition};
+use super::partition::PartitionState;
+use super::position::TopicPartition;
 use super::row_evidence::RowEvidence;
 use super::score::{Model, ModelVersion};
-use super::shock::Shocks;
-use super::time::{ArrivalTime, EventTime, NANOS_PER_SEC};
+use super::tick::Tick;
+use super::time::ArrivalTime;
 pub use super::verdict::{Outcome, Verdict};
 
 /// What the detector is told once.
@@ -49,72 +55,8 @@ pub struct LimitConfig {
     pub warm_up_rows: u32,
     /// Rows kept per instrument (rows, > 0): the longest lookback that a model can have here.
     pub rows_kept: usize,
-}
-
-/// One record as it was polled.
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    /// Where it stands.
-    pub position: Position,
-    /// Its stamp.
-    pub arrival_time: ArrivalTime,
-    /// Its key.
-    pub key: Option<&'a [u8]>,
-    /// Its value.
-    pub payload: Option<&'a [u8]>,
-}
-
-/// What the detector can be told.
-pub enum Input<'a> {
-    /// A record was polled.
-    Record(Record<'a>),
-    /// No more records are at hand: score what is due, and decide.
-    EndOfBatch,
-    /// Time has passed, whether or not records came.
-    Time,
-    /// A new model takes over.
-    Model(Model),
-    /// These partitions belong to someone else now.
-    Revoked(&'a [TopicPartition]),
-}
-
-/// What is to be done, in this order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Publish a revision of an alert.
-    Alert(Alert),
-    /// Send the record that was just handed in to the dead-letter topic.
-    DeadLetter(DeadLetter),
-    /// Everything below this offset is applied; it may be committed once all effects before it are acknowledged.
-    Commit(TopicPartition, NextOffset),
-}
-
-/// Why a record is a dead letter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Where the record stands.
-    pub position: Position,
-    /// Label under which it is counted.
-    pub reason: &'static str,
-    /// What was wrong, for people.
-    pub detail: String,
-}
-
-/// What one or more inputs led to.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Effects {
-    /// What is to be done, in this order.
-    pub actions: Vec<Effect>,
-    /// One verdict per record, in the order they were handed in.
-    pub verdicts: Vec<Verdict>,
-}
-
-impl Effects {
-    /// Forgets everything and keeps the memory.
-    pub fn clear(&mut self) {
-        self.actions.clear();
-        self.verdicts.clear();
-    }
+    /// A record's stamp that lies further ahead of the wall clock is not believed (seconds, ≥ 0).
+    pub stamp_ahead_secs_max: u64,
 }
 
 /// What the detector looks like from outside.
@@ -137,8 +79,18 @@ pub struct DetectorStatus {
 /// A record whose verdict waits for the end of its batch.
 struct Pending {
     verdict: Verdict,
-    /// Slot of its instrument; `None` when the record is none of ours.
-    slot: Option<usize>,
+    /// Its partition, by index.
+    partition: usize,
+    /// The time by that partition's clock.
+    now: ArrivalTime,
+    /// What it says; nothing when the record is none of ours.
+    tick: Option<PendingTick>,
+}
+
+/// A tick that guards and features have seen.
+struct PendingTick {
+    /// Slot of its instrument.
+    slot: usize,
     cause: Cause,
     finding: Option<Finding>,
     /// Place of its evidence in the batch.
@@ -149,14 +101,11 @@ struct Pending {
 pub struct Detector {
     config: DetectorConfig,
     decoder: Decoder,
-    budget: Budget,
-    shocks: Shocks,
     model: Option<Model>,
+    /// In the order in which they were first seen (a handful per worker).
+    partitions: Vec<PartitionState>,
     slots: Vec<Option<Instrument>>,
     free: Vec<usize>,
-    by_name: HashMap<Arc<str>, usize>,
-    /// Next offset per partition, in the order partitions were first seen (a handful per worker).
-    applied: Vec<(TopicPartition, NextOffset)>,
     batch: Batch,
     pending: Vec<Pending>,
 }
@@ -169,29 +118,26 @@ impl Detector {
     pub fn new(config: DetectorConfig) -> Result<Self, String> {
         let decoder = Decoder::new(&config.decode)?;
         Ok(Detector {
-            budget: Budget::new(&config.alerts, config.limits.stride),
-            shocks: Shocks::new(&config.alerts),
             config,
             decoder,
             model: None,
+            partitions: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            by_name: HashMap::new(),
-            applied: Vec::new(),
             batch: Batch::default(),
             pending: Vec::new(),
         })
     }
 
-    /// Takes one input in and appends what it leads to. `now` is the arrival time up to which the caller has heard of
-    /// everything; only [`Input::Time`] looks at it.
-    pub fn handle(&mut self, now: ArrivalTime, input: Input<'_>, effects: &mut Effects) {
+    /// Takes one input in and appends what it leads to. `wall` is the wall clock's time: it bounds what a record's stamp can
+    /// say, and is the time of partitions that are idle.
+    pub fn handle(&mut self, wall: ArrivalTime, input: Input<'_>, effects: &mut Effects) {
         match input {
-            Input::Record(record) => self.take_record(&record, effects),
+            Input::Record(record) => self.take_record(&record, wall, effects),
             Input::EndOfBatch => self.end_batch(effects),
-            Input::Time => {
+            Input::Time { idle } => {
                 self.end_batch(effects);
-                self.resolve_silent(now, effects);
+                self.look_at_the_wall(wall, idle, effects);
             }
             Input::Model(model) => {
                 self.end_batch(effects);
@@ -206,22 +152,21 @@ impl Detector {
 
     /// Tells what the detector looks like.
     pub fn status(&self) -> DetectorStatus {
+        let is_own = |instrument: &&Instrument| instrument.episode.is_open() && !instrument.membership.is_folded();
+        let shocks = self
+            .partitions
+            .iter()
+            .filter(|partition| partition.shocks.is_standing());
         let learning = || {
             self.instruments()
                 .filter(|instrument| instrument.mode == Mode::Learning)
         };
         DetectorStatus {
-            instruments: self.by_name.len(),
-            scoring: self.by_name.len() - learning().count(),
+            instruments: self.instruments_known(),
+            scoring: self.instruments_known() - learning().count(),
             learning: learning().count(),
             learning_rows_max: learning().map(|instrument| instrument.rows_seen).max().unwrap_or(0),
-            open_alerts: usize::from(self.shocks.is_standing())
-                + self
-                    .slots
-                    .iter()
-                    .flatten()
-                    .filter(|instrument| instrument.episode.is_open() && !instrument.part.is_folded())
-                    .count(),
+            open_alerts: shocks.count() + self.instruments().filter(is_own).count(),
             model_version: self.model_version(),
         }
     }
@@ -235,83 +180,114 @@ impl Detector {
         self.slots.iter().flatten()
     }
 
+    /// Counts the instruments of all partitions.
+    fn instruments_known(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     fn model_version(&self) -> Option<ModelVersion> {
         self.model.as_ref().map(|model| model.version)
     }
 
-    fn take_record(&mut self, record: &Record<'_>, effects: &mut Effects) {
-        let mut pending = Pending {
-            verdict: Verdict {
-                position: record.position,
-                outcome: Outcome::AlreadyApplied,
-                score: 0.0,
-                guard: None,
-                share: 0.0,
-                is_above: false,
-                is_folded: false,
-                model_version: self.model_version(),
-            },
-            slot: None,
-            cause: Cause {
-                position: record.position,
-                event_time: EventTime(0),
-                arrival_time: record.arrival_time,
-            },
-            finding: None,
-            scored: None,
+    fn take_record(&mut self, record: &Record<'_>, wall: ArrivalTime, effects: &mut Effects) {
+        let mut verdict = Verdict {
+            position: record.position,
+            outcome: Outcome::AlreadyApplied,
+            score: 0.0,
+            guard: None,
+            allowed_share: 0.0,
+            is_above: false,
+            is_stamp_ahead: false,
+            is_folded: false,
+            model_version: self.model_version(),
         };
-        if self.advance(record.position) {
-            match self.take_tick(record, &mut pending) {
-                Ok(outcome) => pending.verdict.outcome = outcome,
-                Err(error) => {
-                    pending.verdict.outcome = Outcome::Rejected;
-                    effects.actions.push(Effect::DeadLetter(DeadLetter {
-                        position: record.position,
-                        reason: error.reason(),
-                        detail: error.to_string(),
-                    }));
-                }
-            }
+        let partition = self.partition_of(record.position.at);
+        let state = &mut self.partitions[partition];
+        if !state.advance(record.position.offset) {
+            let now = state.clock.now().unwrap_or(wall);
+            self.pending.push(Pending {
+                verdict,
+                partition,
+                now,
+                tick: None,
+            });
+            return;
         }
-        self.pending.push(pending);
+        let reading = state.clock.record(record.arrival_time, wall);
+        verdict.is_stamp_ahead = reading.is_ahead;
+        let (outcome, tick) = match self.take_tick(record, partition, reading.now) {
+            Ok(taken) => taken,
+            Err(error) => {
+                effects.actions.push(Effect::DeadLetter(DeadLetter {
+                    position: record.position,
+                    reason: error.reason(),
+                    detail: error.to_string(),
+                }));
+                (Outcome::Rejected, None)
+            }
+        };
+        verdict.outcome = outcome;
+        self.pending.push(Pending {
+            verdict,
+            partition,
+            now: reading.now,
+            tick,
+        });
     }
 
-    /// Moves the partition's next offset; false when the record was applied before.
-    fn advance(&mut self, position: Position) -> bool {
-        match self.applied.iter_mut().find(|(at, _)| *at == position.at) {
-            Some((_, next)) if position.offset.0 < next.0 => false,
-            Some((_, next)) => {
-                *next = position.offset.next();
-                true
-            }
-            None => {
-                self.applied.push((position.at, position.offset.next()));
-                true
-            }
-        }
+    /// Finds or makes the state of a partition; gives its index.
+    fn partition_of(&mut self, at: TopicPartition) -> usize {
+        let known = self.partitions.iter().position(|partition| partition.at == at);
+        known.unwrap_or_else(|| {
+            let limits = &self.config.limits;
+            let state = PartitionState::new(at, &self.config.alerts, limits.stride, limits.stamp_ahead_secs_max);
+            self.partitions.push(state);
+            self.partitions.len() - 1
+        })
     }
 
-    fn take_tick(&mut self, record: &Record<'_>, pending: &mut Pending) -> Result<Outcome, TickError> {
+    /// Lets guards and features see a record's tick, and puts it into the batch if it is to be scored.
+    fn take_tick(
+        &mut self,
+        record: &Record<'_>,
+        partition: usize,
+        now: ArrivalTime,
+    ) -> Result<(Outcome, Option<PendingTick>), TickError> {
         let decoded = self.decoder.decode(record.key, record.payload)?;
         let tick = decoded.tick;
-        pending.cause.event_time = tick.event_time;
-        let Some(slot) = self.slot_of(&decoded.instrument, record.position.at) else {
-            return Ok(Outcome::OverCap);
+        let Some(slot) = self.slot_of(&decoded.instrument, partition) else {
+            return Ok((Outcome::OverCap, None));
         };
         let Some(instrument) = &mut self.slots[slot] else {
-            return Ok(Outcome::OverCap);
+            return Ok((Outcome::OverCap, None));
         };
-        let checked = instrument
-            .guards
-            .observe(&self.config.guards, &tick, record.arrival_time);
-        pending.slot = Some(slot);
-        pending.finding = checked.finding;
-        if checked.is_repeated {
-            return Ok(Outcome::Duplicate);
-        }
-        instrument.take_row(&tick);
+        let checked = instrument.guards.observe(&self.config.guards, &tick, now);
+        let (outcome, scored) = match checked.is_repeated {
+            true => (Outcome::Duplicate, None),
+            false => self.take_row(slot, &tick),
+        };
+        let pending = PendingTick {
+            slot,
+            cause: Cause {
+                position: record.position,
+                arrival_time: record.arrival_time,
+                clock_time: now,
+                tick,
+            },
+            finding: checked.finding,
+            scored,
+        };
+        Ok((outcome, Some(pending)))
+    }
+
+    /// Computes the row of a tick and puts it into the batch if it is to be scored; gives its place there.
+    fn take_row(&mut self, slot: usize, tick: &Tick) -> (Outcome, Option<usize>) {
+        let Some(instrument) = &mut self.slots[slot] else {
+            return (Outcome::OverCap, None);
+        };
+        instrument.take_row(tick);
         let Some(model) = &self.model else {
-            return Ok(Outcome::NoModel);
+            return (Outcome::NoModel, None);
         };
         let lookback = model.scorer.lookback();
         let (window, scales) = (&instrument.window, instrument.features.scales());
@@ -320,31 +296,32 @@ impl Detector {
         let queued = carried.then(|| self.batch.add_carried(slot, &instrument.state, window, scales));
         let is_full = carried || window.holds(lookback);
         if !is_full || instrument.rows_seen < self.config.limits.warm_up_rows {
-            return Ok(Outcome::WarmUp);
+            return (Outcome::WarmUp, None);
         }
         instrument.rows_since_scored += 1;
         if instrument.rows_since_scored < self.config.limits.stride {
-            return Ok(Outcome::BetweenStrides);
+            return (Outcome::BetweenStrides, None);
         }
         instrument.rows_since_scored = 0;
-        pending.scored = queued.or_else(|| Some(self.batch.add_window(window, scales, lookback)));
-        Ok(Outcome::Scored)
+        let scored = queued.unwrap_or_else(|| self.batch.add_window(window, scales, lookback));
+        (Outcome::Scored, Some(scored))
     }
 
-    /// Finds or makes the slot of an instrument; `None` when there are too many.
-    fn slot_of(&mut self, name: &str, home: TopicPartition) -> Option<usize> {
-        if let Some(slot) = self.by_name.get(name) {
+    /// Finds or makes the slot of an instrument of a partition; `None` when there are too many.
+    fn slot_of(&mut self, name: &str, partition: usize) -> Option<usize> {
+        if let Some(slot) = self.partitions[partition].by_name.get(name) {
             return Some(*slot);
         }
-        if self.by_name.len() >= self.config.limits.instruments_max {
+        if self.instruments_known() >= self.config.limits.instruments_max {
             return None;
         }
-        let instrument = Instrument::new(name, home, self.config.limits.rows_kept, self.model.as_ref());
+        let by_name = &mut self.partitions[partition].by_name;
+        let instrument = Instrument::new(name, by_name.len(), self.config.limits.rows_kept, self.model.as_ref());
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        self.by_name.insert(Arc::clone(&instrument.name), slot);
+        by_name.insert(Arc::clone(&instrument.name), slot);
         self.slots[slot] = Some(instrument);
         Some(slot)
     }
@@ -361,34 +338,45 @@ impl Detector {
                 }
             }
         }
-        let mut touched: Vec<TopicPartition> = Vec::new();
-        for mut pending in std::mem::take(&mut self.pending) {
-            self.judge(&mut pending, effects);
-            effects.verdicts.push(pending.verdict);
-            if !touched.contains(&pending.verdict.position.at) {
-                touched.push(pending.verdict.position.at);
+        let mut touched = vec![false; self.partitions.len()];
+        for pending in std::mem::take(&mut self.pending) {
+            let Pending {
+                mut verdict,
+                partition,
+                now,
+                tick,
+            } = pending;
+            touched[partition] = true;
+            self.end_silent(partition, now, effects);
+            if let Some(tick) = tick {
+                self.judge(partition, tick, &mut verdict, effects);
             }
+            effects.verdicts.push(verdict);
         }
-        let applied = self.applied.iter().filter(|(at, _)| touched.contains(at));
-        effects
-            .actions
-            .extend(applied.map(|(at, next)| Effect::Commit(*at, *next)));
+        let touched = self
+            .partitions
+            .iter()
+            .zip(touched)
+            .filter(|(_, is_touched)| *is_touched);
+        let commit = |(partition, _): (&PartitionState, bool)| Some(Effect::Commit(partition.at, partition.next()?));
+        effects.actions.extend(touched.filter_map(commit));
         self.batch.clear();
     }
 
     /// Joins the arms into the tick's score and lets the instrument's alert take it in.
-    fn judge(&mut self, pending: &mut Pending, effects: &mut Effects) {
-        let Some(slot) = pending.slot else { return };
-        let Some(instrument) = &mut self.slots[slot] else {
+    fn judge(&mut self, partition: usize, pending: PendingTick, verdict: &mut Verdict, effects: &mut Effects) {
+        let partition = &mut self.partitions[partition];
+        let Some(instrument) = &mut self.slots[pending.slot] else {
             return;
         };
         let Instrument {
             name,
+            number,
             episode,
             errors,
             recent,
             pace,
-            part,
+            membership,
             calibration,
             mode,
             ..
@@ -402,20 +390,20 @@ impl Detector {
         let lasting = evidence
             .as_ref()
             .map_or(0.0, |evidence| mode.temper(evidence.lasting()));
-        pending.verdict.score = guard_score.max(model_score);
-        pending.verdict.guard = pending.finding.map(|finding| finding.guard);
-        let is_repeated = pending.verdict.outcome == Outcome::Duplicate;
+        verdict.score = guard_score.max(model_score);
+        verdict.guard = pending.finding.map(|finding| finding.guard);
+        let is_repeated = verdict.outcome == Outcome::Duplicate;
         if !is_repeated {
-            self.budget.observe(pace, pending.cause.event_time);
+            partition.budget.observe(pace, pending.cause.event_time());
         }
-        pending.verdict.share = self.budget.share(pace);
-        let threshold = budget::threshold(pending.verdict.share);
-        pending.verdict.is_above = pending.verdict.score >= threshold;
+        verdict.allowed_share = partition.budget.share(pace);
+        let threshold = budget::threshold(verdict.allowed_share);
+        verdict.is_above = verdict.score >= threshold;
         // A tick that came before can raise an alert; it does not count as one more quiet tick.
-        if is_repeated && !pending.verdict.is_above {
+        if is_repeated && !verdict.is_above {
             return;
         }
-        // What has a name is called by it, if the guard alone would have said so too.
+        // The alert is named after the guard when the guard's score alone reaches the threshold, else after the model's arm.
         let (arm, kind) = match pending.finding {
             Some(finding) if guard_score >= model_score.min(threshold) => (Arm::Guard, AlertKind::Guard(finding.guard)),
             _ => (
@@ -425,41 +413,64 @@ impl Detector {
         };
         let seen = Observation {
             cause: pending.cause,
-            score: pending.verdict.score,
+            score: verdict.score,
             lasting: guard_score.max(lasting),
             threshold,
             arm,
             kind,
+            finding: pending.finding,
             mode: *mode,
-            model_version: evidence.as_ref().and(pending.verdict.model_version),
+            model_version: evidence.as_ref().and(verdict.model_version),
         };
         let topic = &self.config.topics[usize::from(pending.cause.position.at.topic.0)];
         let features = || evidence.as_ref().map_or_else(Vec::new, RowEvidence::shares);
         let revision = episode.observe(&self.config.alerts, name, topic, &seen, features);
+        match episode.is_open() {
+            true => drop(partition.open.insert(*number, pending.slot)),
+            false => drop(partition.open.remove(number)),
+        }
         if let Some(evidence) = &evidence {
             evidence.follow(recent, self.config.alerts.runs(), episode.is_open());
         }
         let opened = revision.as_ref().is_some_and(|alert| alert.state == AlertState::Opened);
-        let published = self.shocks.observe(slot, part, episode, &seen, revision);
-        pending.verdict.is_folded = opened && part.is_folded();
+        let published = partition.shocks.observe(*number, membership, episode, &seen, revision);
+        verdict.is_folded = opened && membership.is_folded();
         effects
             .actions
-            .extend(published.into_iter().flatten().map(Effect::Alert));
+            .extend(published.into_iter().flatten().map(Effect::alert));
     }
 
-    fn resolve_silent(&mut self, now: ArrivalTime, effects: &mut Effects) {
-        let silence = self.config.alerts.silence_secs.saturating_mul(NANOS_PER_SEC as u64) as i64;
-        for instrument in self.slots.iter_mut().flatten() {
-            let silent = instrument
-                .episode
-                .last_arrival()
-                .is_some_and(|last| now.0.saturating_sub(last.0) > silence);
-            if silent {
-                let alert = self.shocks.end(&mut instrument.part, &mut instrument.episode);
-                effects.actions.extend(alert.map(Effect::Alert));
+    /// Lets the clocks of partitions whose records do not tell the time follow the wall clock.
+    fn look_at_the_wall(&mut self, wall: ArrivalTime, idle: &[TopicPartition], effects: &mut Effects) {
+        for index in 0..self.partitions.len() {
+            let partition = &mut self.partitions[index];
+            let is_idle = idle.contains(&partition.at);
+            if let Some(now) = partition.clock.look(wall, is_idle) {
+                self.end_silent(index, now, effects);
             }
         }
-        effects.actions.extend(self.shocks.end_silent(now).map(Effect::Alert));
+    }
+
+    /// Ends the open alerts of instruments that have been silent for long, and a shock of which nothing is left.
+    fn end_silent(&mut self, partition: usize, now: ArrivalTime, effects: &mut Effects) {
+        let partition = &mut self.partitions[partition];
+        if !partition.is_time_to_look(now) {
+            return;
+        }
+        let silence_nanos = partition.silence_nanos();
+        let (slots, shocks) = (&mut self.slots, &mut partition.shocks);
+        partition.open.retain(|_, slot| {
+            let Some(instrument) = &mut slots[*slot] else {
+                return false;
+            };
+            let is_silent = instrument.episode.is_silent(now, silence_nanos);
+            if is_silent {
+                let alert = shocks.end(&mut instrument.membership, &mut instrument.episode);
+                effects.actions.extend(alert.map(Effect::alert));
+            }
+            !is_silent
+        });
+        effects.actions.extend(shocks.end_silent(now).map(Effect::alert));
     }
 
     /// Puts a model to work: weights, transforms and tails change together, between two batches. A model whose lookback
@@ -476,13 +487,11 @@ impl Detector {
         }
     }
 
+    /// Forgets partitions with all that belongs to them.
     fn forget(&mut self, partitions: &[TopicPartition]) {
-        self.applied.retain(|(at, _)| !partitions.contains(at));
-        for (slot, place) in self.slots.iter_mut().enumerate() {
-            if let Some(instrument) = place.take_if(|instrument| partitions.contains(&instrument.home)) {
-                self.by_name.remove(&instrument.name);
-                self.budget.forget(&instrument.pace);
-                self.shocks.forget(slot, &instrument.part);
+        for partition in self.partitions.extract_if(.., |state| partitions.contains(&state.at)) {
+            for slot in partition.by_name.into_values() {
+                self.slots[slot] = None;
                 self.free.push(slot);
             }
         }

@@ -37,6 +37,40 @@ pub struct Feature {
     pub horizon: &'static str,
     /// What it is there to find.
     pub purpose: &'static str,
+    /// Whether it tells of the feed or of the market.
+    pub tells: Tells,
+    /// What it is in words, where no quantity of the feed says so.
+    words: Option<&'static str>,
+}
+
+/// What a feature tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tells {
+    /// How ticks come, not what they say: gaps, stamps, rates, standstill and repeats. (A burst of ticks comes with every
+    /// shock of the market too; there the prices speak louder.)
+    OfFeed,
+    /// What ticks say.
+    OfMarket,
+}
+
+impl Feature {
+    /// Says that it tells of the feed.
+    const fn of_feed(mut self) -> Self {
+        self.tells = Tells::OfFeed;
+        self
+    }
+
+    /// Says what it is in words.
+    const fn in_words(mut self, words: &'static str) -> Self {
+        self.words = Some(words);
+        self
+    }
+
+    /// Gives what it is in words, for people: the quantity of the feed that it becomes, where it becomes one.
+    pub fn words(&self) -> &'static str {
+        let quantity = || inverse::inverse_of_name(self.name).map(|inverse| inverse.quantity);
+        self.words.or_else(quantity).unwrap_or(self.unit)
+    }
 }
 
 /// Features that are computed together.
@@ -63,6 +97,8 @@ const fn feature(
         formula,
         horizon,
         purpose,
+        tells: Tells::OfMarket,
+        words: None,
     }
 }
 

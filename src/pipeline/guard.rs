@@ -5,6 +5,7 @@
 //! clock that is fast) is found once, at its first tick. Costs and memory per instrument are bounded by constants. Guards
 //! know neither models nor thresholds.
 
+mod fact;
 mod longest;
 mod prices;
 mod sequence;
@@ -12,6 +13,7 @@ mod stamps;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::fact::{Fact, Finding, Side, Still};
 use self::prices::Prices;
 use self::sequence::{Sequences, Step};
 use self::stamps::Stamps;
@@ -161,15 +163,6 @@ impl GuardConfig {
     }
 }
 
-/// What a guard has to say of one tick.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Finding {
-    /// The guard.
-    pub guard: Guard,
-    /// −log₁₀ of the probability of such a tick on this instrument (≥ 0).
-    pub surprise: f32,
-}
-
 /// What the guards made of one record.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Checked {
@@ -193,26 +186,31 @@ impl GuardState {
     /// The counts are halved at this many ticks, so that a feed that changes its habits is believed in the end.
     const TICKS_MAX: f64 = 1e6;
 
-    /// Checks one tick, takes it in, and gives the most surprising finding.
-    pub fn observe(&mut self, config: &GuardConfig, tick: &Tick, arrival: ArrivalTime) -> Checked {
+    /// Checks one tick, takes it in, and gives the most surprising finding; `now` is the time by the partition's clock.
+    pub fn observe(&mut self, config: &GuardConfig, tick: &Tick, now: ArrivalTime) -> Checked {
         let mut failed = Failed::default();
         let step = self.sequences.step(config, tick);
-        let is_repeated = step == Step::Repeated;
-        if is_repeated {
-            failed.add_if(Guard::Duplicate, true);
-        } else {
-            failed.add_if(Guard::SequenceGap, step == Step::Gap);
+        let is_repeated = matches!(step, Step::Repeated(_));
+        match step {
+            Step::Repeated(sequence) => failed.add(Guard::Duplicate, Fact::Repeated { sequence }),
+            Step::Gap { expected, found } => failed.add(Guard::SequenceGap, Fact::Missing { expected, found }),
+            Step::Ordinary => {}
+        }
+        if !is_repeated {
             self.prices.observe(config, &tick.body, &mut failed);
-            self.stamps.observe(config, tick.event_time, arrival, &mut failed);
+            self.stamps.observe(config, tick.event_time, now, &mut failed);
         }
         let finding = failed
             .of(config)
-            .map(|guard| Finding {
+            .map(|(guard, fact)| Finding {
                 guard,
                 surprise: self.surprise(guard),
+                fact,
             })
             .reduce(|best, other| if other.surprise > best.surprise { other } else { best });
-        failed.of(config).for_each(|guard| self.found[guard as usize] += 1.0);
+        failed
+            .of(config)
+            .for_each(|(guard, _)| self.found[guard as usize] += 1.0);
         self.ticks += f64::from(u8::from(!is_repeated));
         if self.ticks >= Self::TICKS_MAX {
             self.ticks *= 0.5;
@@ -228,20 +226,21 @@ impl GuardState {
     }
 }
 
-/// The guards that one tick fails.
+/// The guards that one tick fails, each with what it saw.
 #[derive(Clone, Copy, Debug, Default)]
-struct Failed([bool; Guard::ALL.len()]);
+struct Failed([Option<Fact>; Guard::ALL.len()]);
 
 impl Failed {
-    fn add_if(&mut self, guard: Guard, fails: bool) {
-        self.0[guard as usize] |= fails;
+    fn add(&mut self, guard: Guard, fact: Fact) {
+        self.0[guard as usize] = Some(fact);
     }
 
     /// Those that run.
-    fn of(self, config: &GuardConfig) -> impl Iterator<Item = Guard> {
+    fn of(self, config: &GuardConfig) -> impl Iterator<Item = (Guard, Fact)> {
         Guard::ALL
             .into_iter()
-            .filter(move |guard| self.0[*guard as usize] && config.looks_for(*guard))
+            .filter_map(move |guard| Some((guard, self.0[guard as usize]?)))
+            .filter(move |(guard, _)| config.looks_for(*guard))
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::alert::{Episode, Mode};
+use super::alert::Mode;
 use super::arms::RunningErrors;
 use super::budget::Pace;
 use super::calibration::Calibration;
+use super::episode::Episode;
 use super::feature::FeatureState;
 use super::guard::GuardState;
-use super::position::TopicPartition;
 use super::recent::Recent;
 use super::score::{Context, Evidence, Item, Model, Scorer, Workspace};
-use super::shock::Part;
+use super::shock::Membership;
 use super::tick::Tick;
 use super::window::Window;
 
@@ -19,8 +19,8 @@ use super::window::Window;
 #[derive(Clone, Debug)]
 pub(super) struct Instrument {
     pub name: Arc<str>,
-    /// The partition of its first tick; its state goes with it.
-    pub home: TopicPartition,
+    /// Its number among the partition's instruments, in the order in which they came.
+    pub number: usize,
     pub features: FeatureState,
     pub guards: GuardState,
     pub window: Window,
@@ -34,7 +34,7 @@ pub(super) struct Instrument {
     /// How fast its ticks come.
     pub pace: Pace,
     /// Its part in shocks.
-    pub part: Part,
+    pub membership: Membership,
     /// Rows so far.
     pub rows_seen: u32,
     /// Rows since one was scored.
@@ -45,10 +45,10 @@ pub(super) struct Instrument {
 }
 
 impl Instrument {
-    pub fn new(name: &str, home: TopicPartition, rows_kept: usize, model: Option<&Model>) -> Self {
+    pub fn new(name: &str, number: usize, rows_kept: usize, model: Option<&Model>) -> Self {
         let mut instrument = Instrument {
             name: name.into(),
-            home,
+            number,
             features: FeatureState::default(),
             guards: GuardState::default(),
             window: Window::new(rows_kept),
@@ -57,7 +57,7 @@ impl Instrument {
             recent: Recent::default(),
             episode: Episode::default(),
             pace: Pace::default(),
-            part: Part::default(),
+            membership: Membership::default(),
             rows_seen: 0,
             rows_since_scored: 0,
             calibration: None,

@@ -1,7 +1,7 @@
 //! What a model says of one scored row: how surprising it is, by which arm, and which features are to blame.
 
-use super::alert::{Arm, FeatureShare};
-use super::arms::{RowErrors, RunningErrors};
+use super::alert::FeatureShare;
+use super::arms::{Arm, RowErrors, RunningErrors};
 use super::batch::Batch;
 use super::calibration::{Calibration, Surprise};
 use super::feature::{FeatureRow, Scales, inverse};

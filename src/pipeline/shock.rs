@@ -1,116 +1,70 @@
-//! Shocks: alerts that open in many instruments at once become one, which says whether it looks like the feed or the
-//! market.
+//! Shocks: alerts that open in many instruments of one partition at once become one, which says whether it looks like the
+//! feed or the market.
 //!
-//! Promises to decide by the stamps of records in the order in which their ticks are judged, so that a replay decides the
-//! same however batches were cut; that an alert is published or counted in a group, and never lost; and that it remembers
-//! one opening per instrument and one member per instrument of the shock that stands. Knows neither clocks nor scores of
-//! ticks that raise no alert.
+//! *At once* is a question of two times. The partition's clock says when ticks were judged, and event time says when they
+//! happened. A topic that is filled faster than it was recorded brings everything together by the clock, and feeds of
+//! different years can share a minute by neither; so alerts belong together only if both times say so.
+//!
+//! Promises to decide in the order in which ticks are judged, so that a replay decides the same however batches were cut;
+//! that an alert is published or counted in a group, and never lost; and that it remembers one opening per instrument and
+//! one member per instrument of the shock that stands. Reads no stamp of a record as time, and knows no scores of ticks
+//! that raise no alert.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::alert::{Alert, AlertConfig, AlertKind, AlertState, Episode, Observation};
+use super::alert::{Alert, AlertConfig, AlertKind, AlertState, Observation};
+use super::episode::Episode;
+use super::feature::{CATALOGUE, Tells};
+use super::group::{EVERY_INSTRUMENT, Group, LooksLike, NAMED_MAX};
 use super::guard::Guard;
-use super::time::{ArrivalTime, NANOS_PER_SEC};
+use super::market_time::{EventSpan, MarketTime};
+use super::time::{ArrivalTime, EventTime, NANOS_PER_SEC};
 
-/// The instrument that a grouped alert names: all of them.
-pub const EVERY_INSTRUMENT: &str = "*";
-/// Most names, and most ids, in a grouped alert: what a person reads, and what fits a message whatever the names.
-pub const NAMED_MAX: usize = 32;
-
-/// Features that speak of how ticks come, not of what they say: gaps, stamps, rates, standstill and repeats. (A burst of
-/// ticks comes with every shock of the market too; there the prices speak louder.)
-const FEED_FEATURES: [&str; 13] = [
-    "gap",
-    "time_back",
-    "rate_8",
-    "rate_32",
-    "rate_128",
-    "rate_512",
-    "tied_share",
-    "price_age",
-    "price_age_time",
-    "stale_density",
-    "bid_age",
-    "ask_age",
-    "repeated_quotes",
-];
-
-/// What a shock looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LooksLike {
-    /// The feed, or what brings it here.
-    Feed,
-    /// The market.
-    Market,
-}
-
-impl LooksLike {
-    /// Gives the name used in alerts and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            LooksLike::Feed => "feed",
-            LooksLike::Market => "market",
+/// Says what one opened alert looks like. Stamps, sequence numbers, silence, standstill and prices that no market makes are
+/// the feed's; crossed and locked quotes the market's. Of a model's alert, the features with more than half of the score
+/// decide.
+fn looks_like(alert: &Alert) -> LooksLike {
+    let is_feed = match alert.kind {
+        AlertKind::Guard(guard) => match guard {
+            Guard::CrossedQuote | Guard::LockedQuote => false,
+            Guard::AbsurdPrice
+            | Guard::DecimalShift
+            | Guard::TimeRegress
+            | Guard::TimeJump
+            | Guard::TimeFuture
+            | Guard::Duplicate
+            | Guard::SequenceGap
+            | Guard::Stale
+            | Guard::Frozen => true,
+        },
+        AlertKind::Anomaly | AlertKind::Shock => {
+            let of_feed = alert
+                .features
+                .iter()
+                .filter(|of| CATALOGUE[of.feature].tells == Tells::OfFeed);
+            of_feed.map(|of| of.share).sum::<f32>() > 0.5
         }
-    }
-
-    /// Says what one opened alert looks like. Stamps, sequence numbers, silence, standstill and prices that no market
-    /// makes are the feed's; crossed and locked quotes the market's. Of a model's alert, the features with more than half
-    /// of the score decide.
-    fn of(alert: &Alert) -> Self {
-        let is_feed = match alert.kind {
-            AlertKind::Guard(guard) => match guard {
-                Guard::CrossedQuote | Guard::LockedQuote => false,
-                Guard::AbsurdPrice
-                | Guard::DecimalShift
-                | Guard::TimeRegress
-                | Guard::TimeJump
-                | Guard::TimeFuture
-                | Guard::Duplicate
-                | Guard::SequenceGap
-                | Guard::Stale
-                | Guard::Frozen => true,
-            },
-            AlertKind::Anomaly | AlertKind::Shock => {
-                let of_feed = alert.features.iter().filter(|of| FEED_FEATURES.contains(&of.name()));
-                of_feed.map(|of| of.share).sum::<f32>() > 0.5
-            }
-        };
-        if is_feed { LooksLike::Feed } else { LooksLike::Market }
-    }
-}
-
-/// What a grouped alert says beside what every alert says.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Group {
-    /// What more than half of the members look like; the market where none is more.
-    pub looks_like: LooksLike,
-    /// Members: instruments with an alert in the shock (> 0).
-    pub instruments: usize,
-    /// Instruments that were at work, most so far (≥ `instruments`).
-    pub active: usize,
-    /// Alerts that were folded in (> 0).
-    pub alerts_folded: usize,
-    /// Alerts folded in that are open.
-    pub alerts_open: usize,
-    /// Names of the first members, at most [`NAMED_MAX`].
-    pub names: Vec<Arc<str>>,
-    /// Ids of members' alerts that had been published when the shock began, at most [`NAMED_MAX`].
-    pub published: Vec<Arc<str>>,
+    };
+    if is_feed { LooksLike::Feed } else { LooksLike::Market }
 }
 
 /// What shocks remember of one instrument.
 #[derive(Clone, Debug, Default)]
-pub struct Part {
-    /// The stretch of arrival time in which it was seen last.
+pub struct Membership {
+    /// The stretch of the partition's time in which it was seen last.
     seen_in: Option<i64>,
+    /// Its event time, as far as it is believed …
+    market_time: MarketTime,
+    /// … and the stamp of its last tick.
+    last_event: Option<EventTime>,
     /// When its last alert opened.
     opened_at: Option<ArrivalTime>,
     /// The shock that its open alert was folded into.
     folded_into: Option<u64>,
 }
 
-impl Part {
+impl Membership {
     /// Tells whether the open alert was folded into a shock's.
     pub fn is_folded(&self) -> bool {
         self.folded_into.is_some()
@@ -118,6 +72,7 @@ impl Part {
 }
 
 /// One instrument with an alert in the shock.
+#[derive(Debug)]
 struct Member {
     /// Its number in the order of joining.
     joined: usize,
@@ -128,10 +83,13 @@ struct Member {
 }
 
 /// The shock that stands.
+#[derive(Debug)]
 struct Standing {
     number: u64,
-    /// Arrival of the last opening at which there was a shock.
+    /// When the last alert opened at which there was a shock …
     held_at: ArrivalTime,
+    /// … and the latest event time that it can have had.
+    held_event: EventTime,
     members: BTreeMap<usize, Member>,
     /// Members that ever joined.
     joined: usize,
@@ -145,11 +103,11 @@ struct Standing {
 }
 
 impl Standing {
-    fn add(&mut self, slot: usize, mut member: Member) {
-        if !self.members.contains_key(&slot) {
+    fn add(&mut self, number: usize, mut member: Member) {
+        if !self.members.contains_key(&number) {
             member.joined = self.joined;
             self.joined += 1;
-            self.members.insert(slot, member);
+            self.members.insert(number, member);
         }
     }
 
@@ -163,6 +121,7 @@ impl Standing {
             self.alert.score_max = of.score_max;
             self.alert.mode = of.mode;
             self.alert.arm = of.arm;
+            self.alert.finding = of.finding;
             self.alert.features.clone_from(&of.features);
             self.alert.model_version = of.model_version;
         }
@@ -200,11 +159,14 @@ impl Standing {
 }
 
 /// The last alert that an instrument opened.
+#[derive(Debug)]
 struct Opening {
     name: Arc<str>,
     /// Its id, if it was published.
     published: Option<Arc<str>>,
     looks_like: LooksLike,
+    /// When it happened.
+    span: EventSpan,
 }
 
 impl Opening {
@@ -218,20 +180,22 @@ impl Opening {
     }
 }
 
-/// Decides what becomes of alerts in many instruments.
+/// Decides what becomes of alerts in many instruments of one partition. An instrument is known by its number: the order in
+/// which the partition's instruments came.
+#[derive(Debug)]
 pub struct Shocks {
     instruments_min: usize,
     share: f64,
     update_decades: f32,
     window_nanos: i64,
-    /// Instruments at work are counted by stretches of arrival time, so many of which are the configured time.
+    /// Instruments at work are counted by stretches of the partition's time, so many of which are the configured time.
     stretch_nanos: i64,
     active_nanos: i64,
     silence_nanos: i64,
     /// Stretch → instruments seen last in it.
     seen: BTreeMap<i64, usize>,
-    /// The last opening of each instrument, by arrival and slot.
-    openings: BTreeMap<(ArrivalTime, usize), Opening>,
+    /// The last alert that each instrument opened, by time and number.
+    last_opened: BTreeMap<(ArrivalTime, usize), Opening>,
     standing: Option<Standing>,
     begun: u64,
 }
@@ -253,7 +217,7 @@ impl Shocks {
             active_nanos,
             silence_nanos: nanos(config.silence_secs as f64),
             seen: BTreeMap::new(),
-            openings: BTreeMap::new(),
+            last_opened: BTreeMap::new(),
             standing: None,
             begun: 0,
         }
@@ -264,12 +228,12 @@ impl Shocks {
         self.standing.is_some()
     }
 
-    /// Takes in one judged tick of the instrument in `slot` and the revision that its alert made of it. Gives what is
-    /// published: of the instrument's own alert, and of the grouped one.
+    /// Takes in one judged tick of an instrument and the revision that its alert made of it. Gives what is published: of the
+    /// instrument's own alert, and of the grouped one.
     pub fn observe(
         &mut self,
-        slot: usize,
-        part: &mut Part,
+        number: usize,
+        membership: &mut Membership,
         episode: &mut Episode,
         seen: &Observation,
         revision: Option<Alert>,
@@ -277,26 +241,29 @@ impl Shocks {
         if self.instruments_min == 0 {
             return [revision, None];
         }
-        let arrival = seen.cause.arrival_time;
-        self.see(part, arrival);
+        self.see(membership, seen.cause.clock_time);
+        let event_time = seen.cause.event_time();
+        let before = membership.last_event.replace(event_time);
+        let span = EventSpan::of(before, membership.market_time.reached(), event_time);
+        membership.market_time.observe(event_time);
         if let Some(standing) = &mut self.standing {
             standing.alert.ticks += 1;
         }
         if let Some(alert) = revision.as_ref().filter(|alert| alert.state == AlertState::Opened) {
-            return self.open(slot, part, alert);
+            return self.open(number, membership, alert, span);
         }
-        let own = match part.folded_into {
-            Some(number) => self.fold_revision(number, part, episode, revision.as_ref()),
+        let own = match membership.folded_into {
+            Some(shock) => self.fold_revision(shock, membership, episode, revision.as_ref()),
             None => revision,
         };
-        [own, self.follow(seen)]
+        [own, self.go_on(number, membership, seen)]
     }
 
     /// Takes in that an instrument's alert has ended in silence; gives its last revision if that is published.
-    pub fn end(&mut self, part: &mut Part, episode: &mut Episode) -> Option<Alert> {
+    pub fn end(&mut self, membership: &mut Membership, episode: &mut Episode) -> Option<Alert> {
         let last = episode.resolve();
-        match part.folded_into {
-            Some(number) => self.fold_revision(number, part, episode, last.as_ref()),
+        match membership.folded_into {
+            Some(shock) => self.fold_revision(shock, membership, episode, last.as_ref()),
             None => last,
         }
     }
@@ -305,30 +272,14 @@ impl Shocks {
     pub fn end_silent(&mut self, now: ArrivalTime) -> Option<Alert> {
         let silence = self.silence_nanos.max(self.active_nanos);
         self.standing
-            .take_if(|standing| standing.open == 0 && nanos_between(now, standing.held_at) > silence)
+            .take_if(|standing| standing.open == 0 && now.nanos_since(standing.held_at) > silence)
             .map(|mut standing| standing.revision(AlertState::Resolved, 0))
     }
 
-    /// Forgets an instrument, as a member too.
-    pub fn forget(&mut self, slot: usize, part: &Part) {
-        if let Some(stretch) = part.seen_in {
-            self.leave(stretch);
-        }
-        if let Some(opened_at) = part.opened_at {
-            self.openings.remove(&(opened_at, slot));
-        }
-        if let Some(standing) = &mut self.standing {
-            standing.members.remove(&slot);
-            standing.open -= usize::from(part.folded_into == Some(standing.number));
-        }
-        // Like any alert whose instrument has gone, a shock without members is forgotten and never resolved.
-        self.standing.take_if(|standing| standing.members.is_empty());
-    }
-
     /// Counts the instrument as at work.
-    fn see(&mut self, part: &mut Part, arrival: ArrivalTime) {
-        let stretch = arrival.0.div_euclid(self.stretch_nanos);
-        if let Some(before) = part.seen_in.replace(stretch) {
+    fn see(&mut self, membership: &mut Membership, now: ArrivalTime) {
+        let stretch = now.0.div_euclid(self.stretch_nanos);
+        if let Some(before) = membership.seen_in.replace(stretch) {
             if before == stretch {
                 return;
             }
@@ -346,73 +297,82 @@ impl Shocks {
         }
     }
 
-    /// Counts the instruments at work: those whose last tick is not much older than this arrival.
-    fn active(&self, arrival: ArrivalTime) -> usize {
-        let stretch = arrival
-            .0
-            .saturating_sub(self.active_nanos)
-            .div_euclid(self.stretch_nanos);
+    /// Counts the instruments at work: those whose last tick is not much older than this.
+    fn active(&self, now: ArrivalTime) -> usize {
+        let stretch = now.0.saturating_sub(self.active_nanos).div_euclid(self.stretch_nanos);
         self.seen.range(stretch..).map(|(_, count)| count).sum()
     }
 
-    /// Gives the last openings of instruments, from the window before an arrival to the one after it: records of several
-    /// partitions come in no order.
-    fn openings_near(&self, arrival: ArrivalTime) -> impl Iterator<Item = (usize, &Opening)> {
-        let edge = |nanos: i64| ArrivalTime(arrival.0.saturating_add(nanos));
-        self.openings
-            .range((edge(-self.window_nanos), 0)..=(edge(self.window_nanos), usize::MAX))
-            .map(|((_, slot), opening)| (*slot, opening))
+    /// Gives the last openings of instruments that were at once with this one, itself included.
+    fn at_once(&self, now: ArrivalTime, span: EventSpan) -> impl Iterator<Item = (usize, &Opening)> {
+        let earliest = ArrivalTime(now.0.saturating_sub(self.window_nanos));
+        self.last_opened
+            .range((earliest, 0)..=(now, usize::MAX))
+            .filter(move |(_, opening)| opening.span.is_near(&span, self.window_nanos))
+            .map(|((_, number), opening)| (*number, opening))
     }
 
-    /// Tells whether so many instruments have opened an alert around this arrival that it is a shock.
-    fn is_shock(&self, arrival: ArrivalTime) -> bool {
-        let instruments = self.openings_near(arrival).count();
-        instruments >= self.instruments_min && instruments as f64 >= self.share * self.active(arrival) as f64
+    /// Tells whether so many instruments have opened an alert at once with this one that it is a shock.
+    fn is_shock(&self, now: ArrivalTime, span: EventSpan) -> bool {
+        let instruments = self.at_once(now, span).count();
+        instruments >= self.instruments_min && instruments as f64 >= self.share * self.active(now) as f64
+    }
+
+    /// Tells whether the shock that stands takes in an alert that opens now.
+    fn gathers(&self, now: ArrivalTime, span: EventSpan) -> bool {
+        self.standing.as_ref().is_some_and(|standing| {
+            let held = EventSpan::at(standing.held_event);
+            now.nanos_since(standing.held_at) <= self.active_nanos && span.is_near(&held, self.active_nanos)
+        })
     }
 
     /// Decides about an alert that opens: it is published, folded into the shock that stands, or begins one.
-    fn open(&mut self, slot: usize, part: &mut Part, alert: &Alert) -> [Option<Alert>; 2] {
-        let arrival = alert.latest.arrival_time;
-        if let Some(before) = part.opened_at.replace(arrival) {
-            self.openings.remove(&(before, slot));
+    fn open(
+        &mut self,
+        number: usize,
+        membership: &mut Membership,
+        alert: &Alert,
+        span: EventSpan,
+    ) -> [Option<Alert>; 2] {
+        let now = alert.latest.clock_time;
+        if let Some(before) = membership.opened_at.replace(now) {
+            self.last_opened.remove(&(before, number));
         }
         let opening = Opening {
             name: Arc::clone(&alert.instrument),
             published: None,
-            looks_like: LooksLike::of(alert),
+            looks_like: looks_like(alert),
+            span,
         };
-        self.openings.insert((arrival, slot), opening);
-        let is_shock = self.is_shock(arrival);
-        let gathers = self
-            .standing
-            .as_ref()
-            .is_some_and(|standing| nanos_between(arrival, standing.held_at) <= self.active_nanos);
+        self.last_opened.insert((now, number), opening);
+        let (is_shock, gathers) = (self.is_shock(now, span), self.gathers(now, span));
         if !is_shock && !gathers {
-            if let Some(opening) = self.openings.get_mut(&(arrival, slot)) {
+            if let Some(opening) = self.last_opened.get_mut(&(now, number)) {
                 opening.published = Some(Arc::clone(&alert.id));
             }
             return [Some(alert.clone()), None];
         }
-        let active = self.active(arrival);
+        let active = self.active(now);
         // While it gathers, all others near have joined before.
         let joining: Vec<(usize, Member)> = self
-            .openings_near(arrival)
-            .filter(|(other, _)| !gathers || *other == slot)
-            .map(|(slot, opening)| (slot, opening.member()))
+            .at_once(now, span)
+            .filter(|(other, _)| !gathers || *other == number)
+            .map(|(number, opening)| (number, opening.member()))
             .collect();
         let begins = self.standing.is_none();
         let standing = self.standing.get_or_insert_with(|| {
             self.begun += 1;
-            begin(self.begun, alert)
+            begin(self.begun, alert, span)
         });
-        part.folded_into = Some(standing.number);
+        membership.folded_into = Some(standing.number);
         standing.folded += 1;
         standing.open += 1;
         if is_shock {
-            standing.held_at = standing.held_at.max(arrival);
+            standing.held_at = standing.held_at.max(now);
+            standing.held_event = standing.held_event.max(span.end());
         }
-        for (slot, member) in joining {
-            standing.add(slot, member);
+        for (number, member) in joining {
+            standing.add(number, member);
         }
         standing.take_in(alert);
         let group = if begins {
@@ -428,38 +388,48 @@ impl Shocks {
     /// the alert is one of its own, and opens then for those who read.
     fn fold_revision(
         &mut self,
-        number: u64,
-        part: &mut Part,
+        shock: u64,
+        membership: &mut Membership,
         episode: &mut Episode,
         revision: Option<&Alert>,
     ) -> Option<Alert> {
-        let Some(standing) = self.standing.as_mut().filter(|standing| standing.number == number) else {
-            part.folded_into = None;
+        let Some(standing) = self.standing.as_mut().filter(|standing| standing.number == shock) else {
+            membership.folded_into = None;
             return episode.reopen();
         };
         if let Some(alert) = revision {
             standing.take_in(alert);
             if alert.state == AlertState::Resolved {
                 standing.open -= 1;
-                part.folded_into = None;
+                membership.folded_into = None;
             }
         }
         None
     }
 
-    /// Makes the revision that any tick may bring: the shock has grown worse, or is over. It is over when no more gather
-    /// and no alert that was folded in is open, or but a few are after a silence.
-    fn follow(&mut self, seen: &Observation) -> Option<Alert> {
-        let arrival = seen.cause.arrival_time;
+    /// Makes the revision that any tick may bring: the shock has grown worse, or is over. A shock ends when its gathering
+    /// time has passed and no folded alert is open, or when fewer than `instruments_min` are open and nothing has joined for
+    /// `silence_secs`. Time has passed when the partition's clock says so, or the event time of a member does: in a recording
+    /// that is replayed at full speed the clock hardly moves.
+    fn go_on(&mut self, number: usize, membership: &Membership, seen: &Observation) -> Option<Alert> {
+        let now = seen.cause.clock_time;
         let standing = self.standing.as_mut()?;
-        let quiet = nanos_between(arrival, standing.held_at);
+        let by_clock = now.nanos_since(standing.held_at);
+        let by_events = match standing.members.contains_key(&number) {
+            true => membership
+                .market_time
+                .reached()
+                .map(|time| time.nanos_since(standing.held_event)),
+            false => None,
+        };
+        let quiet = by_clock.max(by_events.unwrap_or(0));
         let few = standing.open == 0 || (standing.open < self.instruments_min && quiet > self.silence_nanos);
         let is_over = quiet > self.active_nanos && few;
         let is_worse = standing.alert.score_max >= standing.published_score + self.update_decades;
         if !is_over && !is_worse {
             return None;
         }
-        let active = self.active(arrival);
+        let active = self.active(now);
         if !is_over {
             return self
                 .standing
@@ -476,10 +446,11 @@ impl Shocks {
 }
 
 /// Makes the shock that an opening alert completes; its own id tells that it is one.
-fn begin(number: u64, completed_by: &Alert) -> Standing {
+fn begin(number: u64, completed_by: &Alert, span: EventSpan) -> Standing {
     Standing {
         number,
-        held_at: completed_by.latest.arrival_time,
+        held_at: completed_by.latest.clock_time,
+        held_event: span.end(),
         members: BTreeMap::new(),
         joined: 0,
         active: 0,
@@ -494,10 +465,6 @@ fn begin(number: u64, completed_by: &Alert) -> Standing {
             ..completed_by.clone()
         },
     }
-}
-
-fn nanos_between(later: ArrivalTime, earlier: ArrivalTime) -> i64 {
-    later.0.saturating_sub(earlier.0)
 }
 
 #[cfg(test)]

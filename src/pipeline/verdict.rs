@@ -65,9 +65,11 @@ pub struct Verdict {
     /// The most surprising guard that found something.
     pub guard: Option<Guard>,
     /// Share of such ticks that the budget allows to be called anomalous (0–1; 0 when no instrument's budget holds).
-    pub share: f64,
+    pub allowed_share: f64,
     /// Whether the score reaches the threshold that follows from the share.
     pub is_above: bool,
+    /// Whether the record's stamp lies too far ahead of the wall clock to be believed.
+    pub is_stamp_ahead: bool,
     /// Whether it opened an alert that was folded into a shock's and not published.
     pub is_folded: bool,
     /// The model at work.

@@ -81,3 +81,38 @@ fn wrong_stamps_on_few_instruments_are_an_alert_each() {
     let regressed = opened.iter().filter(|alert| alert["kind"] == "time_regress");
     assert_eq!(regressed.count(), 4);
 }
+
+#[test]
+fn a_recording_that_is_loaded_at_full_speed_gives_the_alerts_of_a_backtest() {
+    let (faulty, _) = market::with_faults(&market::ticks(8, 24_000, 43), 43);
+    let config = Config::from_toml(market::SMALL).unwrap();
+    let opened = |lines: &[Line]| -> Vec<String> {
+        let alerts = run(&config, Some(market::trained().model()), lines, 64).alerts;
+        let alerts = alerts.iter().map(|alert| schema::assert_valid(alert));
+        let opened = alerts.filter(|alert| alert["state"] == "opened");
+        opened
+            .map(|alert| {
+                format!(
+                    "{} {} {}",
+                    alert["instrument"], alert["kind"], alert["opened_by"]["event_time"]
+                )
+            })
+            .collect()
+    };
+    // All on one partition, a thousand records a second whatever their pace was; a backtest sees each feed by itself.
+    let on_one = |(offset, line): (i64, Line)| Line {
+        partition: 0,
+        offset,
+        ..line
+    };
+    let all: Vec<Line> = (0..).zip(market::lines(&faulty)).map(on_one).collect();
+    let mut together = opened(&all);
+    let mut alone = Vec::new();
+    for of in &faulty {
+        alone.extend(opened(&market::lines(std::slice::from_ref(of))));
+    }
+    together.sort();
+    alone.sort();
+    assert!(alone.len() > 20, "{} alerts", alone.len());
+    assert_eq!(together, alone);
+}

@@ -10,6 +10,7 @@ use super::scale::{Scale, robust_range};
 use super::{Tape, number};
 use crate::offline::evaluation::{EventFinding, IGNORED_TICKS};
 use crate::pipeline::alert::Alert;
+use crate::pipeline::summary::why;
 use crate::pipeline::tick::{Body, Tick};
 
 /// Size of the drawing without the names of events (pixels before scaling).
@@ -241,12 +242,9 @@ fn alert_markers(alerts: &[(usize, Alert)], events: Option<&[&EventFinding]>, pa
 
 /// Says in one line what an alert said when it opened.
 fn alert_line(tick: usize, alert: &Alert) -> String {
-    let chiefly = alert
-        .features
-        .first()
-        .map_or_else(String::new, |feature| format!(", chiefly {}", feature.name()));
+    let why = why(alert).map_or_else(String::new, |why| format!("; {why}"));
     format!(
-        "alert at tick {tick}: {}, arm {}, score {}{chiefly}",
+        "alert at tick {tick}: {}, arm {}, score {}{why}",
         alert.kind.name(),
         alert.arm.name(),
         fixed(f64::from(alert.score), 2)

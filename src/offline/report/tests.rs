@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::offline::evaluation::{Event, EventFinding, InstrumentAlerts, InstrumentScores};
-use crate::pipeline::alert::{AlertKind, AlertState, Arm, Cause, FeatureShare, Mode, Severity};
+use crate::pipeline::alert::{AlertKind, AlertState, Cause, FeatureShare, Mode, Severity};
+use crate::pipeline::arms::Arm;
 use crate::pipeline::feature::inverse::{FeedUnit, FeedValues};
 use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use crate::pipeline::tick::{Body, Quote, Trade};
@@ -69,8 +70,16 @@ fn alert(instrument: &str, tick: usize, score: f32) -> Alert {
             at,
             offset: Offset(tick as i64),
         },
-        event_time: EventTime(0),
         arrival_time: ArrivalTime(0),
+        clock_time: ArrivalTime(0),
+        tick: Tick {
+            event_time: EventTime(0),
+            sequence: None,
+            body: Body::Trade(Trade {
+                price: 101.5,
+                size: None,
+            }),
+        },
     };
     Alert {
         id: "id".into(),
@@ -81,6 +90,7 @@ fn alert(instrument: &str, tick: usize, score: f32) -> Alert {
         severity: Severity::Warning,
         arm: Arm::Reconstruction,
         kind: AlertKind::Anomaly,
+        finding: None,
         score,
         score_max: score,
         threshold: 4.0,

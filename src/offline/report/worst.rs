@@ -8,6 +8,7 @@ use super::number::{count, duration, fixed, percent, short};
 use super::{Judgement, Report, Tape};
 use crate::offline::evaluation::{EventFinding, FalseAlarm, GRACE_TICKS};
 use crate::pipeline::alert::Alert;
+use crate::pipeline::summary::why;
 
 /// Pictures of each sort: three rows of three.
 const PICTURES_MAX: usize = 9;
@@ -136,6 +137,7 @@ fn said(alert: Option<&Alert>) -> Markup {
     };
     html! {
         "alert by " (alert.arm.name()) ", " (alert.severity.name())
+        @if let Some(why) = why(alert) { ": " (why) }
         @if !alert.features.is_empty() {
             ul {
                 @for feature in alert.features.iter().take(FEATURES_MAX) {

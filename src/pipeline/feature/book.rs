@@ -36,21 +36,24 @@ pub(super) const GROUP: Group = Group {
             "(B − A) / (B + A)",
             "1 quote",
             "pressure of one side",
-        ),
+        )
+        .in_words("imbalance of bid and ask size"),
         feature(
             "imbalance_change_16",
             "mean |change of imbalance|, half-life 16 quotes",
             "mean of the absolute change of imbalance",
             "16 quotes",
             "sides that swing",
-        ),
+        )
+        .in_words("mean change of the imbalance over 16 quotes"),
         feature(
             "imbalance_change_64",
             "mean |change of imbalance|, half-life 64 quotes",
             "mean of the absolute change of imbalance",
             "64 quotes",
             "sides that swing for long",
-        ),
+        )
+        .in_words("mean change of the imbalance over 64 quotes"),
         feature(
             "bid_size_8",
             "mean of bid_size, half-life 8 quotes",
@@ -85,77 +88,88 @@ pub(super) const GROUP: Group = Group {
             "mean of |Δβ|, 0 where the size stands",
             "16 quotes",
             "sizes on the bid that come and go",
-        ),
+        )
+        .in_words("mean change of the bid size over 16 quotes (ln)"),
         feature(
             "ask_size_change_16",
             "mean |change of ln ask size|, half-life 16 quotes",
             "mean of |Δα|, 0 where the size stands",
             "16 quotes",
             "sizes on the ask that come and go",
-        ),
+        )
+        .in_words("mean change of the ask size over 16 quotes (ln)"),
         feature(
             "bid_size_change_64",
             "mean |change of ln bid size|, half-life 64 quotes",
             "mean of |Δβ|, 0 where the size stands",
             "64 quotes",
             "sizes on the bid that come and go, for long",
-        ),
+        )
+        .in_words("mean change of the bid size over 64 quotes (ln)"),
         feature(
             "ask_size_change_64",
             "mean |change of ln ask size|, half-life 64 quotes",
             "mean of |Δα|, 0 where the size stands",
             "64 quotes",
             "sizes on the ask that come and go, for long",
-        ),
+        )
+        .in_words("mean change of the ask size over 64 quotes (ln)"),
         feature(
             "larger_side_16",
             "mean of the larger of bid_size and ask_size, half-life 16 quotes",
             "mean of max(β, α)",
             "16 quotes; level 500 quotes",
             "layers on either side",
-        ),
+        )
+        .in_words("the larger side of the last 16 quotes against its level (ln)"),
         feature(
             "larger_side_64",
             "mean of the larger of bid_size and ask_size, half-life 64 quotes",
             "mean of max(β, α)",
             "64 quotes; level 500 quotes",
             "layers on either side, for long",
-        ),
+        )
+        .in_words("the larger side of the last 64 quotes against its level (ln)"),
         feature(
             "side_flips",
             "share of quotes whose larger side is another, weighted by its excess, half-life 32",
             "mean of |β − α| where it is at least ln 2 and the other side stood out last, else 0",
             "32 quotes",
             "layers that change sides",
-        ),
+        )
+        .in_words("share of quotes whose larger side is another"),
         feature(
             "tilt_swing_32",
             "variance of bid_size − ask_size, half-life 32 quotes",
             "mean of t² − (mean of t)², t = β − α",
             "32 quotes",
             "layers put up and taken away",
-        ),
+        )
+        .in_words("swing between bid and ask size over 32 quotes"),
         feature(
             "tilt_swing_128",
             "variance of bid_size − ask_size, half-life 128 quotes",
             "mean of t² − (mean of t)², t = β − α",
             "128 quotes",
             "layers put up and taken away, for long",
-        ),
+        )
+        .in_words("swing between bid and ask size over 128 quotes"),
         feature(
             "tilt_sum",
             "ln(1 + cumulative sum of |bid_size − ask_size| above 1)",
             "sum(|t| − 1, 200)",
             "as long as it lasts; level 500 quotes",
             "one side a little too large for a long time",
-        ),
+        )
+        .in_words("how long one side has been too large"),
         feature(
             "size_moving_share",
             "share of quotes that change a size, half-life 32",
             "mean of 1 where B or A changed, else 0",
             "32 quotes",
             "sizes that stand still, or flicker",
-        ),
+        )
+        .in_words("share of quotes that change a size"),
     ],
 };
 

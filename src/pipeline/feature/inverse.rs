@@ -102,7 +102,11 @@ pub struct Inverse {
 
 /// Gives the inverse of the feature with this index, if it has one.
 pub fn inverse_of(feature: usize) -> Option<&'static Inverse> {
-    let name = CATALOGUE.get(feature)?.name;
+    inverse_of_name(CATALOGUE.get(feature)?.name)
+}
+
+/// Gives the inverse of the feature with this name, if it has one.
+pub(super) fn inverse_of_name(name: &str) -> Option<&'static Inverse> {
     INVERSES.iter().find(|inverse| inverse.features.contains(&name))
 }
 

@@ -25,84 +25,98 @@ pub(super) const GROUP: Group = Group {
             "asinh(g / G)",
             "1 tick; level 1,000 ticks",
             "a pause, lost ticks, a wrong stamp",
-        ),
+        )
+        .of_feed(),
         feature(
             "time_back",
             "asinh of time that the stamp goes back over the level of gaps",
             "asinh(max(−g, 0) / G)",
             "1 tick; level 1,000 ticks",
             "a stamp that goes back",
-        ),
+        )
+        .of_feed(),
         feature(
             "rate_8",
             "ln of time for 8 ticks over its level",
             "ln(max(time for 8 ticks, 0) / (8 G) + 0.01)",
             "8 ticks; level 1,000 ticks",
             "a burst of ticks, a pause",
-        ),
+        )
+        .of_feed(),
         feature(
             "rate_32",
             "ln of time for 32 ticks over its level",
             "ln(max(time for 32 ticks, 0) / (32 G) + 0.01)",
             "32 ticks; level 1,000 ticks",
             "stuffing, a slow feed",
-        ),
+        )
+        .of_feed(),
         feature(
             "rate_128",
             "ln of time for 128 ticks over its level",
             "ln(max(time for 128 ticks, 0) / (128 G) + 0.01)",
             "128 ticks; level 1,000 ticks",
             "the same, for long",
-        ),
+        )
+        .of_feed(),
         feature(
             "rate_512",
             "ln of time for 512 ticks over its level",
             "ln(max(time for 512 ticks, 0) / (512 G) + 0.01); of 505 to 512 ticks",
             "512 ticks; level 1,000 ticks",
             "a pace that has changed",
-        ),
+        )
+        .of_feed(),
         feature(
             "tied_share",
             "share of ticks with the stamp of the tick before, half-life 16",
             "mean of 1 where g = 0, else 0",
             "16 ticks",
             "ticks within one stamp",
-        ),
+        )
+        .of_feed()
+        .in_words("share of ticks with the stamp of the tick before"),
         feature(
             "price_age",
             "ln of ticks since the reference price moved",
             "ln(1 + ticks since r moved)",
             "as long as it lasts",
             "a frozen price",
-        ),
+        )
+        .of_feed(),
         feature(
             "price_age_time",
             "ln of time since the reference price moved",
             "ln(1 + time since r moved / G), this tick's g in G",
             "as long as it lasts; level 1,000 ticks",
             "a frozen price",
-        ),
+        )
+        .of_feed(),
         feature(
             "stale_density",
             "ln of ticks against time since the price moved",
             "price_age − price_age_time",
             "as long as it lasts",
             "ticks that go on over a frozen price",
-        ),
+        )
+        .of_feed()
+        .in_words("ticks since the price last moved, against the time"),
         feature(
             "is_trade",
             "1 for a trade, 0 for a quote",
             "1 for a trade, 0 for a quote",
             "1 tick",
             "which of the two this is",
-        ),
+        )
+        .in_words("whether the tick is a trade"),
         feature(
             "trade_share",
             "share of trades, half-life 64",
             "mean of is_trade",
             "64 ticks",
             "a mix of trades and quotes that has changed",
-        ),
+        )
+        .in_words("share of trades"),
     ],
 };
 

@@ -44,49 +44,56 @@ pub(super) const GROUP: Group = Group {
             "sum(w − 0.5, 100)",
             "as long as it lasts; level 500 quotes",
             "a spread a little too wide for a long time",
-        ),
+        )
+        .in_words("how long the spread has been too wide"),
         feature(
             "bid_age",
             "ln of quotes since the bid moved",
             "ln(1 + quotes since the bid moved)",
             "as long as it lasts",
             "a bid that stands still",
-        ),
+        )
+        .of_feed(),
         feature(
             "ask_age",
             "ln of quotes since the ask moved",
             "ln(1 + quotes since the ask moved)",
             "as long as it lasts",
             "an ask that stands still",
-        ),
+        )
+        .of_feed(),
         feature(
             "repeated_quotes",
             "ln of the run of equal quotes",
             "ln(1 + quotes in a row equal to the one before, sizes too)",
             "as long as it lasts",
             "a feed that repeats itself",
-        ),
+        )
+        .of_feed(),
         feature(
             "touch_moving_share",
             "share of quotes that move bid or ask, half-life 32",
             "mean of 1 where bid or ask moved, else 0",
             "32 quotes",
             "quotes that stand still, or flicker",
-        ),
+        )
+        .in_words("share of quotes that move bid or ask"),
         feature(
             "lone_side_share",
             "share of moving quotes in which one side moves alone, half-life 8",
             "mean over the quotes that moved bid or ask of 1 where the other side stood, else 0",
             "8 quotes that moved",
             "quotes of another instrument",
-        ),
+        )
+        .in_words("share of quotes in which one side moves alone"),
         feature(
             "parallel_share",
             "share of moving quotes in which both sides move alike, half-life 8",
             "mean over the quotes that moved bid or ask of 1 where the spread stayed as it was, else 0",
             "8 quotes that moved",
             "quotes of another instrument, quotes that are made up",
-        ),
+        )
+        .in_words("share of quotes in which both sides move alike"),
     ],
 };
 

@@ -46,7 +46,8 @@ pub(super) const GROUP: Group = Group {
             "sum(z − 1, 100)",
             "as long as it lasts; level 500 trades",
             "trades a little too large for a long time",
-        ),
+        )
+        .in_words("how long trades have been too large"),
         feature(
             "trade_size_median",
             "median of trade_size over 7 trades",

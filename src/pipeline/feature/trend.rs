@@ -108,21 +108,24 @@ pub(super) const GROUP: Group = Group {
             "sum(u − 1, 200)",
             "as long as it lasts; σ 1,000 moves",
             "moves a little too large for a long time",
-        ),
+        )
+        .in_words("how long moves have been too large"),
         feature(
             "moving_share",
             "share of ticks that move the price, half-life 64",
             "mean of 1 where Δr ≠ 0, else 0",
             "64 ticks",
             "a price that stands still, or never does",
-        ),
+        )
+        .in_words("share of ticks that move the price"),
         feature(
             "move_size_8",
             "mean of ln |move| over its level, half-life 8 moves",
             "mean over the moves of ln|Δr| − level of it",
             "8 moves; level 500 moves",
             "moves of another instrument, moves all alike",
-        ),
+        )
+        .in_words("size of the last 8 moves against their level (ln)"),
     ],
 };
 

@@ -1,7 +1,7 @@
 //! Prices that make no sense, stand elsewhere by a power of ten, or stand still.
 
 use super::longest::Longest;
-use super::{Failed, Guard, GuardConfig};
+use super::{Fact, Failed, Guard, GuardConfig, Side, Still};
 use crate::pipeline::robust::RunningMedian;
 use crate::pipeline::tick::{Body, Quote, Trade};
 
@@ -21,46 +21,42 @@ impl Prices {
     /// Checks one tick and takes it in.
     pub fn observe(&mut self, config: &GuardConfig, body: &Body, failed: &mut Failed) {
         let (prices, mid) = match body {
-            Body::Quote(quote) => ([quote.bid, quote.ask], quote.mid()),
-            Body::Trade(trade) => ([trade.price; 2], trade.price),
+            Body::Quote(quote) => ([(Side::Bid, quote.bid), (Side::Ask, quote.ask)], quote.mid()),
+            Body::Trade(trade) => ([(Side::Trade, trade.price); 2], trade.price),
         };
-        if let Body::Quote(quote) = body {
-            failed.add_if(Guard::CrossedQuote, quote.bid > quote.ask);
-            failed.add_if(Guard::LockedQuote, quote.bid == quote.ask);
+        if let Body::Quote(Quote { bid, ask, .. }) = *body {
+            if bid > ask {
+                failed.add(Guard::CrossedQuote, Fact::Quote { bid, ask });
+            }
+            if bid == ask {
+                failed.add(Guard::LockedQuote, Fact::Quote { bid, ask });
+            }
         }
+        let median = self.recent.value();
+        let first = |is_odd: &dyn Fn(f64) -> bool| {
+            let (side, price) = prices.into_iter().find(|(_, price)| is_odd(*price))?;
+            Some(Fact::Price { side, price, median })
+        };
         // A shifted price is an absurd one with a finer name.
-        let shifted = config.decimal_shift && prices.iter().any(|price| self.is_shifted(config, *price));
-        failed.add_if(Guard::DecimalShift, shifted);
-        let absurd = || prices.iter().any(|price| self.is_absurd(config, *price));
-        failed.add_if(Guard::AbsurdPrice, !shifted && absurd());
-        failed.add_if(Guard::Frozen, self.is_frozen(config, body));
+        let shifted = match config.decimal_shift {
+            true => first(&|price| is_shifted(config, price, median)),
+            false => None,
+        };
+        if let Some(fact) = shifted {
+            failed.add(Guard::DecimalShift, fact);
+        } else if let Some(fact) = first(&|price| is_absurd(config, price, median)) {
+            failed.add(Guard::AbsurdPrice, fact);
+        }
+        if let Some(fact) = self.frozen(config, body) {
+            failed.add(Guard::Frozen, fact);
+        }
         if mid > 0.0 {
             self.recent.observe(mid);
         }
     }
 
-    fn is_absurd(&self, config: &GuardConfig, price: f64) -> bool {
-        if price <= 0.0 {
-            return true;
-        }
-        let Some(median) = self.recent.value() else {
-            return false;
-        };
-        price > median * config.price_ratio_max || price * config.price_ratio_max < median
-    }
-
-    fn is_shifted(&self, config: &GuardConfig, price: f64) -> bool {
-        const FACTORS: [f64; 4] = [10.0, 100.0, 0.1, 0.01];
-        let Some(median) = self.recent.value() else {
-            return false;
-        };
-        let ratio_max = 1.0 + config.decimal_shift_tolerance;
-        let is_near = |expected: f64| price * ratio_max >= expected && price <= expected * ratio_max;
-        FACTORS.iter().any(|factor| is_near(factor * median))
-    }
-
-    /// Compares a tick with the last of its kind, and tells whether a stretch has just become too long.
-    fn is_frozen(&mut self, config: &GuardConfig, body: &Body) -> bool {
+    /// Compares a tick with the last of its kind; tells of a stretch that has just become too long.
+    fn frozen(&mut self, config: &GuardConfig, body: &Body) -> Option<Fact> {
         let same = match *body {
             Body::Trade(trade) => self
                 .last_trade
@@ -71,13 +67,32 @@ impl Prices {
                 .replace(quote)
                 .map(|last| ((last.bid, last.ask) == (quote.bid, quote.ask), last == quote)),
         };
-        let Some((same_prices, same_tick)) = same else {
-            return false;
-        };
+        let (same_prices, same_tick) = same?;
         let prices = self.same_prices.observe(config, same_prices);
         let ticks = self.same_ticks.observe(config, same_tick);
-        prices || ticks
+        let standstill = |what: Still, run: &Run| Fact::Standstill {
+            what,
+            ticks: run.ticks,
+            longest_ticks: run.past.value(),
+        };
+        if ticks {
+            Some(standstill(Still::Ticks, &self.same_ticks))
+        } else {
+            prices.then(|| standstill(Still::Prices, &self.same_prices))
+        }
     }
+}
+
+fn is_absurd(config: &GuardConfig, price: f64, median: Option<f64>) -> bool {
+    let is_far = |median: f64| price > median * config.price_ratio_max || price * config.price_ratio_max < median;
+    price <= 0.0 || median.is_some_and(is_far)
+}
+
+fn is_shifted(config: &GuardConfig, price: f64, median: Option<f64>) -> bool {
+    const FACTORS: [f64; 4] = [10.0, 100.0, 0.1, 0.01];
+    let ratio_max = 1.0 + config.decimal_shift_tolerance;
+    let is_near = |expected: f64| price * ratio_max >= expected && price <= expected * ratio_max;
+    median.is_some_and(|median| FACTORS.iter().any(|factor| is_near(factor * median)))
 }
 
 /// A stretch of ticks that say nothing new, and how long such stretches were.

@@ -9,10 +9,15 @@ use crate::pipeline::tick::Tick;
 pub(super) enum Step {
     /// Nothing: there is none, it follows the last one, or it begins anew.
     Ordinary,
-    /// The tick came before.
-    Repeated,
+    /// The tick with this number came before.
+    Repeated(u64),
     /// Numbers are missing before it, on a feed that counts without holes.
-    Gap,
+    Gap {
+        /// The number that would have followed.
+        expected: u64,
+        /// The number that came.
+        found: u64,
+    },
 }
 
 /// The feed's last sequence numbers.
@@ -34,7 +39,7 @@ impl Sequences {
             return Step::Ordinary;
         };
         if self.repeats.came_before(tick) {
-            return Step::Repeated;
+            return Step::Repeated(number);
         }
         let Some(last) = self.last.replace(number) else {
             return Step::Ordinary;
@@ -46,7 +51,10 @@ impl Sequences {
         let in_order = std::mem::take(&mut self.in_order);
         let is_hole = number > last && number - last <= config.sequence_hole_max;
         if is_hole && in_order >= config.sequence_run_min {
-            Step::Gap
+            Step::Gap {
+                expected: last + 1,
+                found: number,
+            }
         } else {
             Step::Ordinary
         }

@@ -1,7 +1,7 @@
 //! Stamps that go back, leap or lie ahead, and silences in market time.
 
 use super::longest::Longest;
-use super::{Failed, Guard, GuardConfig};
+use super::{Fact, Failed, Guard, GuardConfig};
 use crate::pipeline::time::{ArrivalTime, EventTime, NANOS_PER_SEC};
 
 /// What is remembered of an instrument's stamps.
@@ -40,34 +40,57 @@ impl Stamps {
     const REMEMBERED_TICKS: u32 = 64;
 
     /// Checks one stamp and takes it in.
-    pub fn observe(&mut self, config: &GuardConfig, time: EventTime, arrival: ArrivalTime, failed: &mut Failed) {
+    pub fn observe(&mut self, config: &GuardConfig, time: EventTime, now: ArrivalTime, failed: &mut Failed) {
         // Where arrival times mean nothing, the guard is off, and nobody can tell.
-        let lead = seconds(time.0.saturating_sub(arrival.0));
+        let lead = seconds(time.0.saturating_sub(now.0));
         let is_ahead = config.time_future && lead > config.time_future_secs_max;
         // Of a stretch of such stamps, or a clock that is always fast, the first tick is news.
-        failed.add_if(Guard::TimeFuture, is_ahead && !self.was_ahead);
+        if is_ahead && !self.was_ahead {
+            let fact = Fact::Ahead {
+                stamp: time,
+                arrival: now,
+            };
+            failed.add(Guard::TimeFuture, fact);
+        }
         self.was_ahead = is_ahead;
         let Some(last) = self.last.replace(time) else {
             return;
         };
         let step = seconds(time.nanos_since(last));
-        let returned = config.time_jump && self.is_return(config, time, step);
         // Coming back from a leap is going back, with a finer name.
-        failed.add_if(Guard::TimeJump, returned);
-        failed.add_if(Guard::TimeRegress, step < 0.0 && !returned);
+        if let Some(before) = self.returned_to(config, time, step) {
+            let fact = Fact::Return {
+                before,
+                leap: last,
+                stamp: time,
+            };
+            failed.add(Guard::TimeJump, fact);
+        } else if step < 0.0 {
+            let fact = Fact::Regress {
+                before: last,
+                stamp: time,
+            };
+            failed.add(Guard::TimeRegress, fact);
+        }
         self.follow(config, last, step);
         let since = self.retreat.map_or(last, |(high, _)| high.max(last));
         let silence = seconds(time.nanos_since(since));
         if silence >= 0.0 {
-            let is_stale = self.is_stale(config, silence);
-            failed.add_if(Guard::Stale, is_stale && !is_ahead);
+            if self.is_stale(config, silence) && !is_ahead {
+                let fact = Fact::Silence {
+                    secs: silence,
+                    longest_secs: self.waits.value(),
+                };
+                failed.add(Guard::Stale, fact);
+            }
             self.waits.observe(silence);
         }
     }
 
-    /// Tells whether the feed comes back from a leap, to a stamp that is possible after the one before it.
-    fn is_return(&self, config: &GuardConfig, time: EventTime, step: f64) -> bool {
-        step < -config.time_jump_secs_max && self.leap.is_some_and(|(base, _)| time >= base)
+    /// Tells whether the feed comes back from a leap, to a stamp that is possible after the one before it, which it gives.
+    fn returned_to(&self, config: &GuardConfig, time: EventTime, step: f64) -> Option<EventTime> {
+        let (base, _) = self.leap.filter(|(base, _)| time >= *base)?;
+        (config.time_jump && step < -config.time_jump_secs_max).then_some(base)
     }
 
     /// Remembers leaps and retreats.

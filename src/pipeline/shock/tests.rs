@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::config::Config;
-use crate::pipeline::alert::{Arm, Cause, FeatureShare, Mode, Severity};
-use crate::pipeline::feature::CATALOGUE;
+use crate::pipeline::alert::{Cause, FeatureShare, Mode, Severity};
+use crate::pipeline::arms::Arm;
+use crate::pipeline::guard::{Fact, Finding};
 use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use crate::pipeline::score::ModelVersion;
-use crate::pipeline::time::EventTime;
+use crate::pipeline::tick::{Body, Tick, Trade};
 
 const QUIET: f32 = 0.0;
 const LOUD: f32 = 5.0;
@@ -26,7 +27,7 @@ const MARKET: Says = Says::Feature("reference_return");
 struct Floor {
     config: AlertConfig,
     shocks: Shocks,
-    instruments: Vec<(Arc<str>, Part, Episode)>,
+    instruments: Vec<(Arc<str>, Membership, Episode)>,
     next: i64,
     out: Vec<Alert>,
 }
@@ -39,15 +40,20 @@ impl Floor {
             shocks: Shocks::new(&config),
             config,
             instruments: (0..instruments)
-                .map(|index| (format!("I{index}").into(), Part::default(), Episode::default()))
+                .map(|index| (format!("I{index}").into(), Membership::default(), Episode::default()))
                 .collect(),
             next: 0,
             out: Vec::new(),
         }
     }
 
-    /// One tick of an instrument, arriving at so many seconds.
+    /// One tick of an instrument, arriving at so many seconds, when it was made.
     fn tick(&mut self, slot: usize, secs: f64, score: f32, says: Says) {
+        self.late_tick(slot, secs, secs, score, says);
+    }
+
+    /// One tick of an instrument, made at so many seconds and arriving at so many.
+    fn late_tick(&mut self, slot: usize, made_secs: f64, secs: f64, score: f32, says: Says) {
         let at = TopicPartition {
             topic: TopicIndex(0),
             partition: Partition(0),
@@ -61,14 +67,27 @@ impl Floor {
         let seen = Observation {
             cause: Cause {
                 position: Position { at, offset },
-                event_time: EventTime(0),
-                arrival_time: ArrivalTime((secs * NANOS_PER_SEC as f64) as i64),
+                arrival_time: nanos(secs),
+                clock_time: nanos(secs),
+                tick: Tick {
+                    event_time: EventTime(nanos(made_secs).0),
+                    sequence: None,
+                    body: Body::Trade(Trade { price: 1.0, size: None }),
+                },
             },
             score,
             lasting: score,
             threshold: 4.0,
             arm,
             kind,
+            finding: match says {
+                Says::Guard(guard) => Some(Finding {
+                    guard,
+                    surprise: score,
+                    fact: Fact::Repeated { sequence: 1 },
+                }),
+                Says::Feature(_) => None,
+            },
             mode: Mode::Scoring,
             model_version: Some(ModelVersion(1)),
         };
@@ -100,12 +119,6 @@ impl Floor {
         }
     }
 
-    fn forget(&mut self, slot: usize) {
-        let (_, part, episode) = &mut self.instruments[slot];
-        self.shocks.forget(slot, part);
-        (*part, *episode) = Default::default();
-    }
-
     /// Takes what was published so far: instrument and state of each.
     fn told(&mut self) -> Vec<(String, &'static str)> {
         let told = |alert: Alert| (alert.instrument.to_string(), alert.state.name());
@@ -116,6 +129,10 @@ impl Floor {
         let groups = self.out.iter().rev().filter_map(|alert| alert.group.as_deref());
         groups.take(1).next().expect("a grouped alert")
     }
+}
+
+fn nanos(secs: f64) -> ArrivalTime {
+    ArrivalTime((secs * NANOS_PER_SEC as f64) as i64)
 }
 
 fn told(all: &[(&str, &'static str)]) -> Vec<(String, &'static str)> {
@@ -207,7 +224,16 @@ fn feed_and_market_are_told_apart() {
     for market in ["reference_return", "volatility_ratio", "spread", "trade_size"] {
         assert_eq!(looks_like(&[Says::Feature(market); 5]), LooksLike::Market, "{market}");
     }
-    for feed in FEED_FEATURES {
+    let of_feed: Vec<&str> = CATALOGUE
+        .iter()
+        .filter(|feature| feature.tells == Tells::OfFeed)
+        .map(|feature| feature.name)
+        .collect();
+    assert!(
+        of_feed.contains(&"gap") && of_feed.len() < CATALOGUE.len() / 4,
+        "{of_feed:?}"
+    );
+    for feed in of_feed {
         assert_eq!(looks_like(&[Says::Feature(feed); 5]), LooksLike::Feed, "{feed}");
     }
     for guard in Guard::ALL {
@@ -290,18 +316,44 @@ fn many_that_stay_open_keep_the_shock_but_it_takes_in_no_more() {
 }
 
 #[test]
-fn members_of_a_revoked_partition_leave_and_the_last_takes_the_shock_along() {
-    let mut floor = Floor::new(12, "");
-    floor.shock(0..6, 0.0, MARKET);
-    (0..3).for_each(|slot| floor.forget(slot));
-    floor.shock(6..12, 1.0, MARKET);
-    floor.tick(3, 2.0, 8.0, MARKET);
-    floor.tick(4, 2.0, 8.0, MARKET);
-    let group = floor.group();
-    assert_eq!((group.instruments, group.alerts_folded, group.alerts_open), (9, 8, 8));
-    assert_eq!(group.published.len(), 1);
-    (3..12).for_each(|slot| floor.forget(slot));
-    assert!(!floor.shocks.is_standing() && floor.shocks.seen.is_empty() && floor.shocks.openings.is_empty());
+fn what_arrives_at_once_and_happened_one_after_the_other_is_an_alert_each() {
+    let mut floor = Floor::new(20, "");
+    // A recording of half an hour that is loaded within a second.
+    for minute in 0..30 {
+        for slot in 0..20 {
+            let (made, arrival) = (60.0 * f64::from(minute) + 0.01 * slot as f64, 0.03 * f64::from(minute));
+            floor.late_tick(
+                slot,
+                made,
+                arrival,
+                if slot == minute as usize { LOUD } else { QUIET },
+                MARKET,
+            );
+        }
+    }
+    assert!(floor.out.iter().all(|alert| alert.kind != AlertKind::Shock));
+    assert_eq!(floor.told().iter().filter(|(_, state)| *state == "opened").count(), 20);
+}
+
+#[test]
+fn what_happened_at_once_in_a_recording_is_one_alert_and_ends_by_event_time() {
+    let mut floor = Floor::new(20, "");
+    let at = |floor: &mut Floor, made: f64, slots: std::ops::Range<usize>, score: f32| {
+        slots.for_each(|slot| floor.late_tick(slot, made, 1e-3 * made, score, MARKET));
+    };
+    at(&mut floor, 10.0, 0..20, QUIET);
+    at(&mut floor, 20.0, 0..8, LOUD);
+    assert_eq!(floor.group().instruments, 6, "the sixth of twenty makes 0.3 of them");
+    for made in [21.0, 22.0, 50.0, 70.0, 90.0] {
+        at(&mut floor, made, 0..20, QUIET);
+    }
+    assert_eq!(
+        floor.out.last().map(|alert| (alert.kind, alert.state)),
+        Some((AlertKind::Shock, AlertState::Resolved))
+    );
+    floor.told();
+    at(&mut floor, 100.0, 12..13, LOUD);
+    assert_eq!(floor.told(), told(&[("I12", "opened")]));
 }
 
 #[test]
@@ -318,11 +370,4 @@ fn silence_ends_folded_alerts_and_then_the_shock() {
     let mut expected: Vec<(String, &str)> = (0..4).map(|slot| (format!("I{slot}"), "resolved")).collect();
     expected.extend(told(&[("*", "resolved")]));
     assert_eq!(floor.told(), expected);
-}
-
-#[test]
-fn features_of_the_feed_are_in_the_catalogue() {
-    for name in FEED_FEATURES {
-        assert!(CATALOGUE.iter().any(|feature| feature.name == name), "{name}");
-    }
 }

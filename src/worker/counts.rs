@@ -1,0 +1,51 @@
+//! What a worker counts: verdicts, and errors that came in place of records.
+
+use rdkafka::error::KafkaError;
+
+use crate::kafka::client::BrokerError;
+use crate::metrics::Metrics;
+use crate::pipeline::detector::{Effects, Outcome};
+
+/// Counts the verdicts of a batch.
+pub(super) fn count_verdicts(metrics: &Metrics, effects: &Effects) {
+    let mut counts = [0_u64; Outcome::ALL.len()];
+    let (mut folded, mut above, mut allowed, mut ahead) = (0, 0, 0.0, 0);
+    for verdict in &effects.verdicts {
+        counts[verdict.outcome as usize] += 1;
+        folded += u64::from(verdict.is_folded);
+        ahead += u64::from(verdict.is_stamp_ahead);
+        if let Some(guard) = verdict.guard {
+            metrics.guard_findings.with_label_values(&[guard.name()]).inc();
+        }
+        if verdict.outcome == Outcome::Scored {
+            metrics.anomaly_score.observe(f64::from(verdict.score));
+            above += u64::from(verdict.is_above);
+            allowed += verdict.allowed_share;
+        }
+    }
+    for (outcome, count) in Outcome::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
+        metrics.records.with_label_values(&[outcome.name()]).inc_by(count);
+    }
+    metrics.windows_scored.inc_by(counts[Outcome::Scored as usize]);
+    metrics.alerts_grouped.inc_by(folded);
+    metrics.stamps_ahead.inc_by(ahead);
+    metrics.ticks_above_threshold.inc_by(above);
+    metrics.false_alarms_allowed.inc_by(allowed);
+}
+
+/// Notes an error that came in place of a record: librdkafka goes on by itself after most.
+pub(super) fn note_poll_error(metrics: &Metrics, error: KafkaError) -> Result<(), BrokerError> {
+    count_error(metrics, &error);
+    if error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::Fatal) {
+        return Err(error.into());
+    }
+    tracing::warn!(%error, "poll");
+    Ok(())
+}
+
+/// Counts an error under its code.
+pub(super) fn count_error(metrics: &Metrics, error: &KafkaError) {
+    let code = error.rdkafka_error_code();
+    let label = code.map_or_else(|| "other".into(), |code| format!("{code:?}"));
+    metrics.kafka_errors.with_label_values(&[label.as_str()]).inc();
+}
