@@ -292,7 +292,7 @@ impl Worker {
             self.context.metrics.commits.with_label_values(&[label]).inc();
             if let Some(error) = commit.error {
                 tracing::warn!(worker = self.context.index, %error, "commit failed; trying again");
-                held(&self.sink).put_back(commit.offsets);
+                held(&self.sink).put_back(commit.partitions);
             }
         }
     }

@@ -208,7 +208,7 @@ impl Screen {
             News::Streamed { share } => {
                 if !self.training.is_finished() {
                     self.training.finish_and_clear();
-                    eprintln!("model trained; streaming");
+                    eprintln!("model ready; streaming");
                 }
                 terminal::set_share(&self.streaming, *share);
             }

@@ -24,6 +24,8 @@ pub struct Ledger {
     batches: VecDeque<Batch>,
     first: usize,
     committable: BTreeMap<TopicPartition, NextOffset>,
+    /// What was last given out for commit of each partition, as long as it belongs to us.
+    given: BTreeMap<TopicPartition, NextOffset>,
 }
 
 impl Ledger {
@@ -67,20 +69,25 @@ impl Ledger {
 
     /// Takes the offsets that may be committed.
     pub fn take_committable(&mut self) -> Vec<(TopicPartition, NextOffset)> {
-        std::mem::take(&mut self.committable).into_iter().collect()
+        let taken = std::mem::take(&mut self.committable);
+        self.given.extend(taken.iter().map(|(at, next)| (*at, *next)));
+        taken.into_iter().collect()
     }
 
-    /// Takes back offsets whose commit failed, unless newer ones wait already.
-    pub fn put_back(&mut self, offsets: Vec<(TopicPartition, NextOffset)>) {
-        for (at, next) in offsets {
-            let waiting = self.committable.entry(at).or_insert(next);
-            *waiting = (*waiting).max(next);
+    /// Notes that a commit failed: what was last given out for these partitions may be committed again, unless newer offsets
+    /// wait already. A partition that belongs to someone else now has nothing of ours to commit, whatever failed before.
+    pub fn put_back(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        for at in partitions {
+            if let Some(next) = self.given.get(&at) {
+                self.committable.entry(at).or_insert(*next);
+            }
         }
     }
 
     /// Forgets offsets of partitions that belong to someone else now.
     pub fn forget(&mut self, partitions: &[TopicPartition]) {
         self.committable.retain(|at, _| !partitions.contains(at));
+        self.given.retain(|at, _| !partitions.contains(at));
         for batch in &mut self.batches {
             batch.commits.retain(|(at, _)| !partitions.contains(at));
         }
@@ -142,13 +149,28 @@ mod tests {
     fn offsets_whose_commit_failed_come_again_unless_newer_ones_wait() {
         let mut ledger = Ledger::default();
         ledger.close(vec![(at(0), NextOffset(5)), (at(1), NextOffset(3))]);
-        let failed = ledger.take_committable();
+        ledger.take_committable();
         ledger.close(vec![(at(0), NextOffset(9))]);
-        ledger.put_back(failed);
+        ledger.put_back([at(0), at(1)]);
         assert_eq!(
             ledger.take_committable(),
             [(at(0), NextOffset(9)), (at(1), NextOffset(3))]
         );
+    }
+
+    #[test]
+    fn a_failed_commit_of_a_partition_that_was_revoked_since_is_never_made_again() {
+        let mut ledger = Ledger::default();
+        ledger.close(vec![(at(0), NextOffset(5)), (at(1), NextOffset(3))]);
+        ledger.take_committable();
+        ledger.forget(&[at(0)]);
+        ledger.put_back([at(0), at(1)]);
+        assert_eq!(ledger.take_committable(), [(at(1), NextOffset(3))]);
+        // It comes back, and what counts is what was read since.
+        ledger.close(vec![(at(0), NextOffset(8))]);
+        ledger.take_committable();
+        ledger.put_back([at(0)]);
+        assert_eq!(ledger.take_committable(), [(at(0), NextOffset(8))]);
     }
 
     #[test]

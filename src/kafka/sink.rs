@@ -265,9 +265,9 @@ impl Sink {
         self.ledger.take_committable()
     }
 
-    /// Takes back offsets whose commit failed.
-    pub fn put_back(&mut self, offsets: Vec<(TopicPartition, NextOffset)>) {
-        self.ledger.put_back(offsets);
+    /// Notes that a commit of these partitions failed, so that it is made again.
+    pub fn put_back(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        self.ledger.put_back(partitions);
     }
 
     /// Forgets offsets of partitions that belong to someone else now.

@@ -33,8 +33,8 @@ pub struct Lag {
 /// What the broker said to a commit.
 #[derive(Clone, Debug)]
 pub struct CommitAnswer {
-    /// The offsets that were to be committed.
-    pub offsets: Vec<(TopicPartition, NextOffset)>,
+    /// The partitions whose offsets were to be committed.
+    pub partitions: Vec<TopicPartition>,
     /// Why they were not; none when they were.
     pub error: Option<KafkaError>,
 }
@@ -72,25 +72,10 @@ impl SourceContext {
             .map(|index| TopicIndex(index as u16))
     }
 
-    /// Gives the offsets of a list, those of topics of ours.
-    fn offsets(&self, list: &TopicPartitionList) -> Vec<(TopicPartition, NextOffset)> {
-        let offset = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
-            let at = TopicPartition {
-                topic: self.index_of(element.topic())?,
-                partition: Partition(element.partition()),
-            };
-            match element.offset() {
-                KafkaOffset::Offset(next) => Some((at, NextOffset(next))),
-                _ => None,
-            }
-        };
-        list.elements().into_iter().filter_map(offset).collect()
-    }
-
     /// Keeps the broker's answer to a commit for the worker.
-    fn note_commit(&self, offsets: Vec<(TopicPartition, NextOffset)>, result: Result<(), KafkaError>) {
+    fn note_commit(&self, partitions: Vec<TopicPartition>, result: Result<(), KafkaError>) {
         let error = result.err();
-        push(&self.commits, [CommitAnswer { offsets, error }]);
+        push(&self.commits, [CommitAnswer { partitions, error }]);
     }
 
     fn list(&self, offsets: &[(TopicPartition, NextOffset)]) -> TopicPartitionList {
@@ -158,7 +143,7 @@ impl ClientContext for SourceContext {
 
 impl ConsumerContext for SourceContext {
     fn commit_callback(&self, result: Result<(), KafkaError>, offsets: &TopicPartitionList) {
-        self.note_commit(self.offsets(offsets), result);
+        self.note_commit(self.partitions(offsets), result);
     }
 
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
@@ -175,7 +160,7 @@ impl ConsumerContext for SourceContext {
                 // of the revoked partitions is committed again by this worker.
                 tracing::warn!(%error, "cannot commit before giving partitions up");
             }
-            self.note_commit(committable, result);
+            self.note_commit(committable.into_iter().map(|(at, _)| at).collect(), result);
         }
         tracing::info!(partitions = revoked.len(), "partitions revoked");
         push(&self.revoked, revoked);
@@ -288,7 +273,7 @@ impl Source {
         let result = self.consumer.commit(&context.list(offsets), mode);
         // Queued is not committed: an answer to what was queued comes through the callback.
         if wait || result.is_err() {
-            context.note_commit(offsets.to_vec(), result);
+            context.note_commit(offsets.iter().map(|(at, _)| *at).collect(), result);
         }
     }
 
