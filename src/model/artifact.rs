@@ -416,7 +416,7 @@ mod tests {
                 own.transform.scales[feature]
             );
         }
-        let scales = [Some(&own.fused), own.sustained.as_ref(), own.judge.as_ref()];
+        let scales = [Some(&own.newest_scale), own.window_scale.as_ref(), own.judge.as_ref()];
         for (name, scale) in ["fused", "sustained", "judge"].iter().zip(scales) {
             same(&stands[name]["tail"], &scale.unwrap().tail);
             assert_eq!(number(&stands[name]["level"]), scale.unwrap().level);

@@ -61,8 +61,8 @@ impl Group {
         Group {
             arms: calibration.arms,
             openings: calibration.openings.clone(),
-            newest: calibration.fused.tail.clone(),
-            window: tail(&calibration.sustained),
+            newest: calibration.newest_scale.tail.clone(),
+            window: tail(&calibration.window_scale),
             judge: tail(&calibration.judge),
         }
     }
@@ -122,8 +122,8 @@ pub(super) fn tensors_of(calibrations: &Calibrations) -> Result<Vec<NamedTensor<
 fn levels(rows: &[&Calibration]) -> Vec<NamedTensor<'static>> {
     type ScaleOf = fn(&Calibration) -> Option<&ArmScale>;
     let arms: [(&str, ScaleOf); 3] = [
-        ("newest.level", |of| Some(&of.fused)),
-        ("window.level", |of| of.sustained.as_ref()),
+        ("newest.level", |of| Some(&of.newest_scale)),
+        ("window.level", |of| of.window_scale.as_ref()),
         ("judge.level", |of| of.judge.as_ref()),
     ];
     let arms = arms
@@ -331,11 +331,11 @@ impl<'a> RowReader<'a> {
             forecast: tails(&mut self.forecast)?,
             window: tails(&mut self.window)?,
             arms: group.arms,
-            fused: ArmScale {
+            newest_scale: ArmScale {
                 level: level(&mut self.newest_levels),
                 tail: group.newest,
             },
-            sustained: scale(&mut self.window_levels, group.window),
+            window_scale: scale(&mut self.window_levels, group.window),
             judge: scale(&mut self.judge_levels, group.judge),
             openings: group.openings,
         };
@@ -390,7 +390,7 @@ mod tests {
     fn make_some() -> Calibrations {
         let plain = Calibration {
             window: None,
-            sustained: None,
+            window_scale: None,
             judge: None,
             arms: Arms {
                 window: false,

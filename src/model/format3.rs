@@ -104,8 +104,8 @@ impl Calibration {
             forecast: self.forecast.map(tails).transpose()?,
             window: self.window.map(tails).transpose()?,
             arms: self.arms,
-            fused: self.fused.read(),
-            sustained: self.sustained.map(ArmScale::read),
+            newest_scale: self.fused.read(),
+            window_scale: self.sustained.map(ArmScale::read),
             judge: self.judge.map(ArmScale::read),
             openings: self
                 .openings

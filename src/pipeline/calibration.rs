@@ -40,9 +40,9 @@ pub struct Calibration {
     /// Which arms speak.
     pub arms: Arms,
     /// What the mean statistic of the arms on the newest row means.
-    pub fused: ArmScale,
+    pub newest_scale: ArmScale,
     /// What the window's statistic means, where that arm speaks.
-    pub sustained: Option<ArmScale>,
+    pub window_scale: Option<ArmScale>,
     /// What the judge's log-odds mean, where there is a judge.
     pub judge: Option<ArmScale>,
     /// How often alerts open: the group's.
@@ -162,11 +162,11 @@ impl Calibration {
         let statistics = calibration.statistics(rows);
         let column = |of: fn(&Statistics) -> Option<f32>| {
             let mut column: Vec<f32> = statistics.iter().filter_map(of).collect();
-            (!column.is_empty()).then(|| ArmScale::fit(&mut column, TailBounds::FUSED))
+            (!column.is_empty()).then(|| ArmScale::fit(&mut column, TailBounds::ARM))
         };
-        calibration.sustained = column(|statistics| statistics.window);
-        if let Some(fused) = column(|statistics| Some(statistics.newest)) {
-            calibration.fused = fused;
+        calibration.window_scale = column(|statistics| statistics.window);
+        if let Some(newest_scale) = column(|statistics| Some(statistics.newest)) {
+            calibration.newest_scale = newest_scale;
         }
         calibration
     }
@@ -187,8 +187,8 @@ impl Calibration {
                 .window
                 .then(|| tails(&|row, feature| row.window.map(|errors| errors[feature]))),
             arms,
-            fused: ArmScale::fit(&mut [], TailBounds::FUSED),
-            sustained: None,
+            newest_scale: ArmScale::fit(&mut [], TailBounds::ARM),
+            window_scale: None,
             judge: None,
             openings: Openings::default(),
         }
@@ -202,10 +202,10 @@ impl Calibration {
     /// Tells whether every part is such as fitting makes, as an artifact must promise.
     pub fn is_valid(&self) -> bool {
         let tails = [Some(&self.reconstruction), self.forecast.as_ref(), self.window.as_ref()];
-        let scales = [&self.sustained, &self.judge];
+        let scales = [&self.window_scale, &self.judge];
         self.transform.is_valid()
             && tails.into_iter().flatten().all(Tails::is_valid)
-            && self.fused.is_valid()
+            && self.newest_scale.is_valid()
             && self.openings.is_valid()
             && scales.into_iter().flatten().all(ArmScale::is_valid)
     }
@@ -242,8 +242,11 @@ impl Calibration {
 
     /// Joins what the arms say that nobody has taught.
     fn untaught(&self, statistics: &Statistics) -> (f32, Voice) {
-        let newest = (self.fused.surprise(statistics.newest, Drift::default()), Voice::Newest);
-        let Some((scale, window)) = self.sustained.as_ref().zip(statistics.window) else {
+        let newest = (
+            self.newest_scale.surprise(statistics.newest, Drift::default()),
+            Voice::Newest,
+        );
+        let Some((scale, window)) = self.window_scale.as_ref().zip(statistics.window) else {
             return newest;
         };
         let window = (scale.surprise(window, Drift::default()), Voice::Window);

@@ -430,7 +430,7 @@ impl Detector {
             false => drop(partition.open.remove(number)),
         }
         if let Some(evidence) = &evidence {
-            evidence.follow(recent, self.config.alerts.runs(), episode.is_open());
+            evidence.teach(recent, self.config.alerts.runs(), episode.is_open());
         }
         let opened = revision.as_ref().is_some_and(|alert| alert.state == AlertState::Opened);
         let published = partition.shocks.observe(*number, membership, episode, &seen, revision);
@@ -483,7 +483,7 @@ impl Detector {
             .is_some_and(|old| Arc::ptr_eq(&old.scorer, &model.scorer));
         let model = self.model.insert(model);
         for instrument in self.slots.iter_mut().flatten() {
-            instrument.follow(Some(model), same_scorer);
+            instrument.take_over(Some(model), same_scorer);
         }
     }
 

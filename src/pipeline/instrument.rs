@@ -63,13 +63,13 @@ impl Instrument {
             calibration: None,
             mode: Mode::Learning,
         };
-        instrument.follow(model, false);
+        instrument.take_over(model, false);
         instrument
     }
 
     /// Takes over what a model knows of this instrument: transform, tails and mode change together. What was remembered
     /// under the model before goes, unless weights (`same_scorer`) and calibration are the very same.
-    pub fn follow(&mut self, model: Option<&Model>, same_scorer: bool) {
+    pub fn take_over(&mut self, model: Option<&Model>, same_scorer: bool) {
         let calibration = model.map(|model| Arc::clone(model.calibrations.of(&self.name)));
         self.mode = match model.is_some_and(|model| model.calibrations.knows(&self.name)) {
             true => Mode::Scoring,

@@ -68,7 +68,7 @@ impl<'a> RowEvidence<'a> {
     }
 
     /// Lets the instrument's record of recent ticks take this one in; within an alert, the judge's level stands still.
-    pub fn follow(&self, recent: &mut Recent, runs: RunRule, in_alert: bool) {
+    pub fn teach(&self, recent: &mut Recent, runs: RunRule, in_alert: bool) {
         recent.habituation.take(self.surprise.rarity, runs);
         if let (Some((scale, log_odds)), false) = (self.calibration.judge.as_ref().zip(self.judge), in_alert) {
             recent.drift.take(scale, log_odds);

@@ -34,7 +34,7 @@ impl TailBounds {
     /// Bounds for a judge's log-odds: their tail is that of a logarithm, so nearly exponential.
     pub const JUDGE: TailBounds = TailBounds { min: 0.02, max: 0.3 };
     /// Bounds for the statistic joined over features (measured on nine feeds: 0.1 to 0.6).
-    pub const FUSED: TailBounds = TailBounds { min: 0.1, max: 0.6 };
+    pub const ARM: TailBounds = TailBounds { min: 0.1, max: 0.6 };
 }
 
 /// How rarely a statistic gets this high.
@@ -273,6 +273,6 @@ mod tests {
         let tail = Tail::fit(&mut [0.0; 999], TailBounds::FEATURE);
         assert_eq!(tail.surprise(0.0), 0.0);
         assert!(tail.surprise(1e-6) < 1e-3 && (tail.surprise(0.2) - 3.0).abs() < 1e-6);
-        assert_eq!(Tail::fit(&mut [], TailBounds::FUSED).surprise(1.0), -libm::log10f(0.02));
+        assert_eq!(Tail::fit(&mut [], TailBounds::ARM).surprise(1.0), -libm::log10f(0.02));
     }
 }

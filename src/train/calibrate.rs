@@ -207,11 +207,15 @@ fn scale(own: &mut [Calibration], pooled: &mut Calibration, statistics: &[Vec<St
             put(pooled, of_unknown);
         }
     };
-    give(|row| Some(row.newest), TailBounds::FUSED, |of, scale| of.fused = scale);
+    give(
+        |row| Some(row.newest),
+        TailBounds::ARM,
+        |of, scale| of.newest_scale = scale,
+    );
     give(
         |row| row.window,
-        TailBounds::FUSED,
-        |of, scale| of.sustained = Some(scale),
+        TailBounds::ARM,
+        |of, scale| of.window_scale = Some(scale),
     );
     give(|row| row.judge, TailBounds::JUDGE, |of, scale| of.judge = Some(scale));
 }

@@ -78,8 +78,8 @@ fn with_tails_of(group: &Calibration, own: Calibration) -> Calibration {
     // An arm speaks where the group's does.
     let optional = |own: Option<ArmScale>, group: &Option<ArmScale>| Some(scale(own?, group.as_ref()?));
     Calibration {
-        fused: scale(own.fused, &group.fused),
-        sustained: optional(own.sustained, &group.sustained),
+        newest_scale: scale(own.newest_scale, &group.newest_scale),
+        window_scale: optional(own.window_scale, &group.window_scale),
         judge: optional(own.judge, &group.judge),
         openings: group.openings.clone(),
         ..own

@@ -69,8 +69,8 @@ fn deaf(own: &Calibration) -> Calibration {
         reconstruction: tails(&own.reconstruction),
         forecast: own.forecast.as_ref().map(tails),
         window: own.window.as_ref().map(tails),
-        fused: scale(&own.fused),
-        sustained: own.sustained.as_ref().map(scale),
+        newest_scale: scale(&own.newest_scale),
+        window_scale: own.window_scale.as_ref().map(scale),
         judge: own.judge.as_ref().map(scale),
         ..own.clone()
     }

@@ -108,7 +108,10 @@ fn instrument_that_comes_late_gets_its_calibration_without_waiting_for_the_next_
     for (_, own) in added.filter(|(name, _)| !first.calibrations.knows(name)) {
         // Its level is its own, the group's tail is the group's.
         let group = &second.calibrations.pooled;
-        assert_eq!((&own.fused.tail, &own.openings), (&group.fused.tail, &group.openings));
+        assert_eq!(
+            (&own.newest_scale.tail, &own.openings),
+            (&group.newest_scale.tail, &group.openings)
+        );
         assert_ne!(own.transform, group.transform);
     }
     assert_status(&daemon);

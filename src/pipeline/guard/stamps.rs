@@ -72,7 +72,7 @@ impl Stamps {
             };
             failed.add(Guard::TimeRegress, fact);
         }
-        self.follow(config, last, step);
+        self.remember(config, last, step);
         let since = self.retreat.map_or(last, |(high, _)| high.max(last));
         let silence = seconds(time.nanos_since(since));
         if silence >= 0.0 {
@@ -94,7 +94,7 @@ impl Stamps {
     }
 
     /// Remembers leaps and retreats.
-    fn follow(&mut self, config: &GuardConfig, last: EventTime, step: f64) {
+    fn remember(&mut self, config: &GuardConfig, last: EventTime, step: f64) {
         for turn in [&mut self.leap, &mut self.retreat] {
             *turn = turn
                 .filter(|(_, ticks_left)| *ticks_left > 0)
