@@ -33,14 +33,23 @@ need() {
     return 1
 }
 
+# The system's OpenSSL, that librdkafka is built with.
+need_openssl() {
+    pkg-config --exists openssl && return 0
+    if install libssl-dev && pkg-config --exists openssl; then return 0; fi
+    echo "missing: headers of OpenSSL (Debian: libssl-dev), for TLS and SCRAM" >&2
+    return 1
+}
+
 # In CI everything is needed; elsewhere what is missing is left out.
 need_or_skip() { need "$@" || ! is_ci || exit 1; }
 
 step tools
 has cargo || { echo "missing: cargo; see https://rustup.rs" >&2; exit 1; }
-need "building librdkafka and OpenSSL" make build-essential
-need "building librdkafka and OpenSSL" g++ build-essential
-need "building OpenSSL" perl perl
+need "building librdkafka" make build-essential
+need "building librdkafka" g++ build-essential
+need "finding OpenSSL" pkg-config pkgconf pkg-config
+need_openssl
 need_or_skip "the tests on a real Kafka" java openjdk-21-jre-headless openjdk-17-jre-headless default-jre-headless
 need_or_skip "the tests on a real Kafka" mvn maven
 need "checking the alert rules" promtool prometheus || true
