@@ -5,6 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tapewatch::config::Config;
+use tapewatch::model::artifact::Artifact;
+use tapewatch::offline::backtest::score_folder;
+use tapewatch::pipeline::alert::Alert;
+use tapewatch::pipeline::tick::InstrumentTicks;
+use tapewatch::store::ModelStore;
+
 use crate::cli::write_ticks;
 use crate::client::Client;
 use crate::process::{self, Running, expect};
@@ -33,8 +40,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// `more`: keys of `[kafka.consumer_properties]`.
-    fn new(test: &str, more: &str) -> Option<Self> {
+    /// `consumer`: keys of `[kafka.consumer_properties]`; `retrain`: keys of `[retrain]`.
+    fn new(test: &str, consumer: &str, retrain: &str) -> Option<Self> {
         let kafka = real_kafka::start_or_skip()?;
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path());
@@ -43,7 +50,7 @@ impl Scene {
         kafka.create_topic(&format!("{name}-alerts"), 1, &[]);
         kafka.create_topic(&format!("{name}-dead-letters"), 1, &[]);
         let address = free_address();
-        let text = config(&kafka, &name, &address, more);
+        let text = config(&kafka, &name, &address, consumer, retrain);
         fs::write(folder.path().join("tapewatch.toml"), text).unwrap();
         Some(Scene {
             kafka,
@@ -107,24 +114,25 @@ impl Scene {
     }
 }
 
-/// Small models, trained every other second.
-fn config(client: &Client, name: &str, address: &str, more: &str) -> String {
+/// Keys of `[retrain]` that train every other second.
+const RETRAINS: &str = "interval_secs = 2\nwatch_interval_secs = 1\nhistory_ticks_max = 24000";
+
+/// Small models.
+fn config(client: &Client, name: &str, address: &str, consumer: &str, retrain: &str) -> String {
     format!(
         r#"
 [kafka]
 brokers = "{brokers}"
 group = "{name}"
 [kafka.consumer_properties]
-{more}
+{consumer}
 [input]
 topics = ["{name}-ticks"]
 [output]
 alerts_topic = "{name}-alerts"
 dead_letters_topic = "{name}-dead-letters"
 [retrain]
-interval_secs = 2
-watch_interval_secs = 1
-history_ticks_max = 24000
+{retrain}
 models_dir = "models"
 [worker]
 commit_interval_ms = 300
@@ -179,7 +187,9 @@ fn swaps(log: &[serde_json::Value]) -> (f64, usize) {
 
 #[test]
 fn every_tick_is_accounted_for_while_models_are_trained_and_swapped() {
-    let Some(scene) = Scene::new("line", "") else { return };
+    let Some(scene) = Scene::new("line", "", RETRAINS) else {
+        return;
+    };
     scene.replay(&scene.files);
     let backlog: i64 = scene.ends().iter().sum();
     assert!(backlog > 10_000);
@@ -256,7 +266,7 @@ fn every_tick_is_accounted_for_while_models_are_trained_and_swapped() {
 fn killed_daemon_goes_on_at_its_last_commit() {
     // The group notices the crash within six seconds.
     let session = "\"session.timeout.ms\" = \"6000\"\n\"heartbeat.interval.ms\" = \"300\"";
-    let Some(scene) = Scene::new("kill", session) else {
+    let Some(scene) = Scene::new("kill", session, RETRAINS) else {
         return;
     };
     scene.replay(&scene.files);
@@ -282,4 +292,81 @@ fn killed_daemon_goes_on_at_its_last_commit() {
     assert_eq!(sum(&samples, "tapewatch_records_total"), left as f64);
     assert_eq!(sum(&samples, "tapewatch_records_in_total"), left as f64);
     scene.stop(daemon);
+}
+
+/// The opened alerts of the ticks after the past, as both drivers tell them: instrument, event time, arm and score.
+type Opened = Vec<(String, String, String, f32)>;
+
+/// What a backtest with the same model opens, in order of instrument and time.
+fn opened_by_backtest(folder: &Path, artifact: &Artifact) -> Opened {
+    let config = Config::load(Some(&folder.join("tapewatch.toml"))).unwrap();
+    let outcome = score_folder(&folder.join("past"), &folder.join("now"), artifact, &config).unwrap();
+    let told = |(_, alert): &(usize, Alert)| {
+        let time = alert.opened_by.tick.event_time.to_string();
+        (
+            alert.instrument.to_string(),
+            time,
+            alert.arm.name().to_owned(),
+            alert.score,
+        )
+    };
+    let mut opened: Opened = outcome.opened.iter().map(told).collect();
+    opened.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    opened
+}
+
+#[test]
+fn a_recording_that_is_replayed_at_full_speed_gives_the_alerts_of_a_backtest() {
+    const PAST_TICKS: usize = 500;
+    let Some(scene) = Scene::new("replay", "", "enabled = false") else {
+        return;
+    };
+    let (market, _) = market::with_faults(&market::ticks(6, 60_000, 83), 83);
+    let part = |range: fn(usize) -> std::ops::Range<usize>| -> Vec<InstrumentTicks> {
+        let of = |of: &InstrumentTicks| InstrumentTicks {
+            instrument: of.instrument.clone(),
+            ticks: of.ticks[range(of.ticks.len())].to_vec(),
+        };
+        market.iter().map(of).collect()
+    };
+    let folder = scene.folder.path();
+    write_ticks(&folder.join("past"), &part(|_| 0..PAST_TICKS));
+    write_ticks(&folder.join("now"), &part(|ticks| PAST_TICKS..ticks));
+    let artifact = market::trained();
+    ModelStore::open(&folder.join("models"), 1)
+        .unwrap()
+        .save(artifact)
+        .unwrap();
+    let expected = opened_by_backtest(folder, artifact);
+    assert!(expected.len() > 20, "{}", expected.len());
+
+    scene.replay(&[folder.join("past")]);
+    let past_ends = scene.ends();
+    scene.replay(&[folder.join("now")]);
+    let records: i64 = scene.ends().iter().sum();
+    let mut daemon = scene.start();
+    scene.wait_for("all is scored", &mut daemon, |samples| {
+        sum(samples, "tapewatch_records_total") >= records as f64
+    });
+    scene.stop(daemon);
+    let alerts = scene.kafka.read_all(&format!("{}-alerts", scene.name));
+    let opened = alerts.iter().filter_map(|record| {
+        let alert = schema::assert_valid(record.payload.as_deref().unwrap());
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let by = &alert["opened_by"];
+        let number = |name: &str| by[name].as_i64().unwrap();
+        let is_now = number("offset") >= past_ends[number("partition") as usize];
+        let score = alert["score"].as_f64().unwrap() as f32;
+        (is_now && alert["state"] == "opened").then(|| {
+            let (instrument, time) = (text(&alert["instrument"]), text(&by["event_time"]));
+            (instrument, time, text(&alert["arm"]), score)
+        })
+    });
+    let mut opened: Opened = opened.collect();
+    opened.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    assert_eq!(opened, expected);
+    println!(
+        "{records} ticks at full speed: {} alerts, the same as in a backtest",
+        opened.len()
+    );
 }
