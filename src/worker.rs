@@ -4,27 +4,26 @@
 //! decisions are the detector's; the worker performs them. Nothing is committed before it is delivered.
 
 mod counts;
+mod outgoing;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Message};
 
 use self::counts::{count_error, count_verdicts, note_poll_error};
+use self::outgoing::{send_alert, send_dead_letter};
 use crate::config::Config;
-use crate::kafka::alert_record::{cloud_event_headers, to_json};
 use crate::kafka::client::BrokerError;
-use crate::kafka::sink::{DEAD_LETTER_REASON, Outgoing, Sink, copy_of};
-use crate::kafka::source::Source;
+use crate::kafka::sink::Sink;
+use crate::kafka::source::{Rebalance, Source};
 use crate::metrics::Metrics;
-use crate::pipeline::alert::{Alert, AlertState, Mode};
-use crate::pipeline::detector::{DeadLetter, Detector, Effect, Effects, Input, Record};
+use crate::pipeline::alert::Mode;
+use crate::pipeline::detector::{Detector, Effect, Effects, Input, Record};
 use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use crate::pipeline::score::Model;
-use crate::pipeline::summary::summary;
 use crate::pipeline::time::ArrivalTime;
 use crate::status::Status;
 
@@ -60,9 +59,7 @@ pub struct Worker {
     context: WorkerContext,
     commands: Receiver<Command>,
     source: Source,
-    /// Shared with the hook that runs before partitions are revoked, on this same thread within `poll`: the mutex is
-    /// never contended, and never held while polling.
-    sink: Arc<Mutex<Sink>>,
+    sink: Sink,
     detector: Detector,
     effects: Effects,
     /// Partitions are paused: for the first model, or for acknowledgements.
@@ -76,10 +73,6 @@ pub struct Worker {
     polled: BTreeSet<TopicPartition>,
 }
 
-fn held(sink: &Mutex<Sink>) -> MutexGuard<'_, Sink> {
-    sink.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Worker {
     /// Joins the group.
     ///
@@ -87,27 +80,14 @@ impl Worker {
     /// When librdkafka refuses the settings.
     pub fn new(context: WorkerContext, commands: Receiver<Command>) -> Result<Self, BrokerError> {
         let config = Arc::clone(&context.config);
-        let sink = Arc::new(Mutex::new(Sink::new(&config.kafka.producer()?)?));
-        let drain = Duration::from_secs(config.worker.drain_secs);
-        let shared_sink = Arc::clone(&sink);
-        let before_revoke = move || {
-            let mut sink = held(&shared_sink);
-            // A fatal error of the producer comes up again, and is acted on, in the worker's own loop.
-            let _ = sink.drain(Instant::now() + drain);
-            sink.take_committable()
-        };
+        let sink = Sink::new(&config.kafka.producer()?)?;
         let mut consumer = config.kafka.consumer()?;
         let start = match config.input.start {
             crate::config::Start::Earliest => "earliest",
             crate::config::Start::Latest => "latest",
         };
         consumer.set("auto.offset.reset", start);
-        let source = Source::new(
-            &consumer,
-            &config.input.topics,
-            Box::new(before_revoke),
-            context.waits_for_model,
-        )?;
+        let source = Source::new(&consumer, &config.input.topics, context.waits_for_model)?;
         let detector = Detector::new(config.detector_config()).map_err(|problem| BrokerError::Refused {
             reason: format!("decode: {problem}"),
         })?;
@@ -139,7 +119,7 @@ impl Worker {
             self.take_commands();
             self.poll_batch()?;
             self.perform()?;
-            self.follow_revocations();
+            self.follow_rebalance()?;
             self.hold_back()?;
             self.commit_when_due();
             self.report_when_due();
@@ -193,14 +173,13 @@ impl Worker {
                     self.detector.handle(now(), Input::Record(record), &mut self.effects);
                     // Now, while the record is at hand.
                     for letter in self.effects.take_dead_letters(position) {
-                        send_dead_letter(&self.context, &self.sink, &message, &letter)?;
+                        send_dead_letter((&config, &self.context.metrics), &mut self.sink, &message, &letter)?;
                     }
                     timeout = Duration::ZERO;
                 }
                 Err(error) => note_poll_error(&self.context.metrics, error)?,
             }
-            // A partition that comes back at once must meet a detector that has forgotten it.
-            if self.source.has_revoked() {
+            if self.source.has_rebalance() {
                 break;
             }
         }
@@ -220,7 +199,12 @@ impl Worker {
         let mut commits = Vec::new();
         for effect in self.effects.actions.drain(..) {
             match effect {
-                Effect::Alert(alert) => send_alert(&self.context, &self.sink, &alert)?,
+                Effect::Alert(alert) => send_alert(
+                    (&self.context.config, &self.context.metrics),
+                    &mut self.sink,
+                    &alert,
+                    now(),
+                )?,
                 Effect::Commit(at, next) => commits.push((at, next)),
                 // All of them were taken out while their records were at hand.
                 Effect::DeadLetter(letter) => debug_assert!(false, "a dead letter without its record: {letter:?}"),
@@ -228,33 +212,72 @@ impl Worker {
         }
         count_verdicts(&self.context.metrics, &self.effects);
         self.effects.clear();
-        let mut sink = held(&self.sink);
         if !commits.is_empty() {
-            sink.close_batch(commits);
+            self.sink.close_batch(commits);
         }
-        let pumped = sink.pump(Duration::ZERO)?;
+        let pumped = self.sink.pump(Duration::ZERO)?;
         self.context.metrics.delivery_failures.inc_by(pumped.failed as u64);
         Ok(())
     }
 
-    /// Lets the detector forget partitions that were given up.
-    fn follow_revocations(&mut self) {
-        let revoked = self.source.take_revoked();
-        if !revoked.is_empty() {
-            self.detector.handle(now(), Input::Revoked(&revoked), &mut self.effects);
-            held(&self.sink).forget(&revoked);
-            for at in revoked {
-                let topic = &self.context.config.input.topics[usize::from(at.topic.0)];
-                let labels = [topic.as_str(), &at.partition.0.to_string()];
-                // It may never have had a lag.
-                let _ = self.context.metrics.lag_records.remove_label_values(&labels);
+    /// Carries out the rebalance that waits, if any.
+    fn follow_rebalance(&mut self) -> Result<(), BrokerError> {
+        match self.source.take_rebalance() {
+            None => return Ok(()),
+            Some(Rebalance::Assign(partitions)) => {
+                self.source.assign(&partitions)?;
+                tracing::info!(
+                    worker = self.context.index,
+                    partitions = partitions.len(),
+                    "partitions assigned"
+                );
             }
+            Some(Rebalance::Revoke { partitions, lost }) => {
+                self.deliver_and_commit(lost)?;
+                self.source.unassign(&partitions)?;
+                tracing::info!(
+                    worker = self.context.index,
+                    partitions = partitions.len(),
+                    lost,
+                    "partitions revoked"
+                );
+                self.forget(&partitions);
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers what is under way, within the limit, and commits what is delivered, unless a commit would be refused.
+    fn deliver_and_commit(&mut self, lost: bool) -> Result<(), BrokerError> {
+        let drain = Duration::from_secs(self.context.config.worker.drain_secs);
+        if !self.sink.drain(Instant::now() + drain)? {
+            tracing::warn!(
+                in_flight = self.sink.in_flight(),
+                "not everything was acknowledged in time; it will be repeated"
+            );
+        }
+        if !lost {
+            self.commit(true);
+        }
+        Ok(())
+    }
+
+    /// Lets detector, sink and metrics forget partitions that were given up.
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        self.detector
+            .handle(now(), Input::Revoked(partitions), &mut self.effects);
+        self.sink.forget(partitions);
+        for at in partitions {
+            let topic = &self.context.config.input.topics[usize::from(at.topic.0)];
+            let labels = [topic.as_str(), &at.partition.0.to_string()];
+            // It may never have had a lag.
+            let _ = self.context.metrics.lag_records.remove_label_values(&labels);
         }
     }
 
     /// Pauses polling while too much waits for acknowledgement, or the first model is awaited; goes on afterwards.
     fn hold_back(&mut self) -> Result<(), BrokerError> {
-        let in_flight = held(&self.sink).in_flight();
+        let in_flight = self.sink.in_flight();
         let in_flight_max = self.context.config.worker.in_flight_max;
         // Half, so that pausing and going on do not alternate.
         let is_full = in_flight >= in_flight_max || (self.paused && in_flight > in_flight_max / 2);
@@ -278,7 +301,7 @@ impl Worker {
     /// Asks for a commit of what may be committed; `wait` for the broker's answer, or count it when it comes.
     fn commit(&mut self, wait: bool) {
         self.note_commits();
-        let offsets = held(&self.sink).take_committable();
+        let offsets = self.sink.take_committable();
         if !offsets.is_empty() {
             self.source.commit(&offsets, wait);
             self.note_commits();
@@ -286,13 +309,13 @@ impl Worker {
     }
 
     /// Counts the answers to commits; what the broker has not taken is committed again.
-    fn note_commits(&self) {
+    fn note_commits(&mut self) {
         for commit in self.source.take_commits() {
             let label = if commit.error.is_none() { "ok" } else { "failed" };
             self.context.metrics.commits.with_label_values(&[label]).inc();
             if let Some(error) = commit.error {
                 tracing::warn!(worker = self.context.index, %error, "commit failed; trying again");
-                held(&self.sink).put_back(commit.partitions);
+                self.sink.put_back(commit.partitions);
             }
         }
     }
@@ -350,7 +373,7 @@ impl Worker {
         status.paused = self.paused;
         status.detector = self.detector.status();
         status.progress_at = self.progress_at;
-        status.in_flight_records = held(&self.sink).in_flight();
+        status.in_flight_records = self.sink.in_flight();
         status.seen_at = Some(Instant::now());
         drop(status);
         self.context
@@ -383,16 +406,7 @@ impl Worker {
     /// Delivers and commits what is under way, within the limit.
     fn drain(mut self) -> Result<(), BrokerError> {
         self.perform()?;
-        let deadline = Instant::now() + Duration::from_secs(self.context.config.worker.drain_secs);
-        let drained = held(&self.sink).drain(deadline)?;
-        if !drained {
-            let in_flight = held(&self.sink).in_flight();
-            tracing::warn!(
-                in_flight,
-                "stopped before everything was acknowledged; it will be repeated"
-            );
-        }
-        self.commit(true);
+        self.deliver_and_commit(false)?;
         tracing::info!(worker = self.context.index, "drained");
         Ok(())
     }
@@ -423,71 +437,4 @@ fn record_of<'a>(source: &Source, message: &'a BorrowedMessage<'_>) -> Record<'a
         key: message.key(),
         payload: message.payload(),
     }
-}
-
-/// Sends a record to the dead-letter topic: with its original key, value and headers, and why.
-fn send_dead_letter(
-    context: &WorkerContext,
-    sink: &Mutex<Sink>,
-    message: &BorrowedMessage<'_>,
-    letter: &DeadLetter,
-) -> Result<(), BrokerError> {
-    context.metrics.dead_letters.with_label_values(&[letter.reason]).inc();
-    held(sink).send(Outgoing {
-        topic: &context.config.output.dead_letters_topic,
-        key: message.key(),
-        payload: message.payload().map(Cow::Borrowed),
-        headers: dead_letter_headers(message, letter),
-    })
-}
-
-fn dead_letter_headers(message: &BorrowedMessage<'_>, letter: &DeadLetter) -> OwnedHeaders {
-    let original = message.headers().map_or_else(OwnedHeaders::new, copy_of);
-    [
-        (DEAD_LETTER_REASON, letter.reason.to_string()),
-        ("tapewatch-detail", letter.detail.clone()),
-        ("tapewatch-topic", message.topic().to_string()),
-        ("tapewatch-partition", message.partition().to_string()),
-        ("tapewatch-offset", message.offset().to_string()),
-    ]
-    .iter()
-    .fold(original, |headers, (key, value)| {
-        headers.insert(Header {
-            key,
-            value: Some(value),
-        })
-    })
-}
-
-fn send_alert(context: &WorkerContext, sink: &Mutex<Sink>, alert: &Alert) -> Result<(), BrokerError> {
-    let config = &context.config;
-    let headers =
-        cloud_event_headers(alert, &config.input.topics)
-            .iter()
-            .fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header {
-                    key,
-                    value: Some(value),
-                })
-            });
-    let payload = to_json(alert, &config.input.topics);
-    let (state, kind, severity) = (alert.state.name(), alert.kind.name(), alert.severity.name());
-    context.metrics.alerts.with_label_values(&[state, kind, severity]).inc();
-    let summary = summary(alert);
-    match alert.state {
-        AlertState::Opened => tracing::info!(id = %alert.id, severity, summary, "alert opened"),
-        AlertState::Updated => tracing::debug!(id = %alert.id, severity, summary, "alert updated"),
-        AlertState::Resolved => tracing::debug!(id = %alert.id, severity, summary, "alert resolved"),
-    }
-    if alert.state == AlertState::Opened {
-        let latency_ns = now().0.saturating_sub(alert.latest.arrival_time.0).max(0);
-        context.metrics.tick_to_alert_seconds.observe(latency_ns as f64 * 1e-9);
-    }
-    let topic = &config.output.alerts_topic;
-    held(sink).send(Outgoing {
-        topic,
-        key: Some(alert.instrument.as_bytes()),
-        payload: Some(payload.into()),
-        headers,
-    })
 }

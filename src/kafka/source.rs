@@ -1,7 +1,8 @@
 //! The source: one consumer, polled from the worker's own thread.
 //!
-//! Rebalance callbacks run within `poll`, so on that same thread; they call back into the worker's hook before partitions
-//! are given up. Knows nothing of detectors.
+//! A rebalance is noted within `poll` and carried out by the worker, after the batch that it came into: until then the
+//! group waits, and no record comes. So what has to happen before partitions are given up, or before the first record of
+//! new ones, is a line of the worker's loop and not a callback. Knows nothing of detectors.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,17 +10,29 @@ use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
 
 use super::client::BrokerError;
 use crate::pipeline::position::{NextOffset, Partition, TopicIndex, TopicPartition};
 
-/// Called before partitions are given up: deliver, and say which offsets may be committed.
-pub type BeforeRevoke = Box<dyn Fn() -> Vec<(TopicPartition, NextOffset)> + Send + Sync>;
+/// A change of this member's share of the partitions, which the group waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebalance {
+    /// Partitions come: [`Source::assign`] carries it out.
+    Assign(Vec<TopicPartition>),
+    /// Partitions go: [`Source::unassign`] carries it out.
+    Revoke {
+        /// Which.
+        partitions: Vec<TopicPartition>,
+        /// Others may have them already, so a commit would be refused.
+        lost: bool,
+    },
+}
 
 /// How far a partition is behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +56,10 @@ pub struct CommitAnswer {
 /// what rdkafka's `Sync` asks for and are never contended.
 struct SourceContext {
     topics: Vec<String>,
-    before_revoke: BeforeRevoke,
-    revoked: Mutex<Vec<TopicPartition>>,
-    has_revoked: AtomicBool,
+    /// At most one: the group waits for it.
+    rebalance: Mutex<Option<Rebalance>>,
+    /// Partitions that are revoked now are given up at once: the worker is done.
+    leaving: AtomicBool,
     lags: Mutex<Vec<Lag>>,
     commits: Mutex<Vec<CommitAnswer>>,
     errors: Mutex<Vec<KafkaError>>,
@@ -78,19 +92,18 @@ impl SourceContext {
         push(&self.commits, [CommitAnswer { partitions, error }]);
     }
 
-    fn list(&self, offsets: &[(TopicPartition, NextOffset)]) -> TopicPartitionList {
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (at, next) in offsets {
+    fn list(&self, offsets: impl IntoIterator<Item = (TopicPartition, KafkaOffset)>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (at, offset) in offsets {
             if let Some(topic) = self.topics.get(usize::from(at.topic.0)) {
-                // Setting an offset of zero or more cannot fail.
-                let _ = list.add_partition_offset(topic, at.partition.0, KafkaOffset::Offset(next.0));
+                // Only a negative offset is refused, and none of ours is.
+                let _ = list.add_partition_offset(topic, at.partition.0, offset);
             }
         }
         list
     }
 }
 
-/// Pushes into what a callback leaves behind.
 fn push<T>(place: &Mutex<Vec<T>>, values: impl IntoIterator<Item = T>) {
     if let Ok(mut place) = place.lock() {
         place.extend(values);
@@ -146,39 +159,31 @@ impl ConsumerContext for SourceContext {
         self.note_commit(self.partitions(offsets), result);
     }
 
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Revoke(list) = rebalance else { return };
-        let revoked = self.partitions(list);
-        if revoked.is_empty() {
-            return;
-        }
-        let committable = (self.before_revoke)();
-        if !committable.is_empty() {
-            let result = consumer.commit(&self.list(&committable), CommitMode::Sync);
-            if let Err(error) = &result {
-                // The next owner starts at the last commit and sees these records again: repeated, not lost. What is not
-                // of the revoked partitions is committed again by this worker.
-                tracing::warn!(%error, "cannot commit before giving partitions up");
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions = self.partitions(list);
+        if self.leaving.load(Ordering::Relaxed) {
+            if let Err(error) = unassign(consumer, list) {
+                tracing::warn!(%error, "cannot give partitions up");
             }
-            self.note_commit(committable.into_iter().map(|(at, _)| at).collect(), result);
-        }
-        tracing::info!(partitions = revoked.len(), "partitions revoked");
-        push(&self.revoked, revoked);
-        self.has_revoked.store(true, Ordering::Relaxed);
-    }
-
-    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Assign(list) = rebalance else { return };
-        self.joined.store(true, Ordering::Relaxed);
-        if list.count() == 0 {
             return;
         }
-        tracing::info!(partitions = list.count(), "partitions assigned");
-        if self.paused.load(Ordering::Relaxed)
-            && let Err(error) = consumer.pause(list)
-        {
-            tracing::warn!(%error, "cannot pause new partitions");
+        let rebalance = match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(partitions),
+            _ => Rebalance::Revoke {
+                partitions,
+                lost: consumer.assignment_lost(),
+            },
+        };
+        if let Ok(mut place) = self.rebalance.lock() {
+            *place = Some(rebalance);
         }
+    }
+}
+
+fn unassign<C: ConsumerContext>(consumer: &BaseConsumer<C>, list: &TopicPartitionList) -> Result<(), KafkaError> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
     }
 }
 
@@ -192,17 +197,11 @@ impl Source {
     ///
     /// # Errors
     /// When librdkafka refuses the settings.
-    pub fn new(
-        client: &ClientConfig,
-        topics: &[String],
-        before_revoke: BeforeRevoke,
-        paused: bool,
-    ) -> Result<Self, BrokerError> {
+    pub fn new(client: &ClientConfig, topics: &[String], paused: bool) -> Result<Self, BrokerError> {
         let context = SourceContext {
             topics: topics.to_vec(),
-            before_revoke,
-            revoked: Mutex::default(),
-            has_revoked: AtomicBool::new(false),
+            rebalance: Mutex::default(),
+            leaving: AtomicBool::new(false),
             lags: Mutex::default(),
             commits: Mutex::default(),
             errors: Mutex::default(),
@@ -224,15 +223,45 @@ impl Source {
         self.consumer.context().index_of(topic)
     }
 
-    /// Takes the partitions that were given up since the last call.
-    pub fn take_revoked(&self) -> Vec<TopicPartition> {
-        self.consumer.context().has_revoked.store(false, Ordering::Relaxed);
-        take(&self.consumer.context().revoked)
+    /// Tells whether a rebalance waits to be carried out.
+    pub fn has_rebalance(&self) -> bool {
+        let place = self.consumer.context().rebalance.lock();
+        place.is_ok_and(|place| place.is_some())
     }
 
-    /// Tells whether partitions were given up since they were last taken.
-    pub fn has_revoked(&self) -> bool {
-        self.consumer.context().has_revoked.load(Ordering::Relaxed)
+    /// Takes the rebalance that waits to be carried out.
+    pub fn take_rebalance(&self) -> Option<Rebalance> {
+        self.consumer.context().rebalance.lock().ok()?.take()
+    }
+
+    /// Takes new partitions on. Each begins where the group has committed, or else where `input.start` says.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn assign(&self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
+        let context = self.consumer.context();
+        let list = context.list(partitions.iter().map(|at| (*at, KafkaOffset::Invalid)));
+        match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list)?,
+            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(&list)?,
+        }
+        context.joined.store(true, Ordering::Relaxed);
+        if context.paused.load(Ordering::Relaxed) && !partitions.is_empty() {
+            self.consumer.pause(&list)?;
+        }
+        Ok(())
+    }
+
+    /// Gives partitions up.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
+        let context = self.consumer.context();
+        unassign(
+            &self.consumer,
+            &context.list(partitions.iter().map(|at| (*at, KafkaOffset::Invalid))),
+        )
     }
 
     /// Takes the errors that librdkafka reported since the last call.
@@ -270,7 +299,8 @@ impl Source {
         }
         let context = self.consumer.context();
         let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
-        let result = self.consumer.commit(&context.list(offsets), mode);
+        let list = context.list(offsets.iter().map(|(at, next)| (*at, KafkaOffset::Offset(next.0))));
+        let result = self.consumer.commit(&list, mode);
         // Queued is not committed: an answer to what was queued comes through the callback.
         if wait || result.is_err() {
             context.note_commit(offsets.iter().map(|(at, _)| *at).collect(), result);
@@ -293,6 +323,21 @@ impl Source {
             self.consumer.pause(&assignment)
         } else {
             self.consumer.resume(&assignment)
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        // The consumer leaves the group next, and nobody carries a rebalance out any more.
+        self.consumer.context().leaving.store(true, Ordering::Relaxed);
+        let ended = match self.take_rebalance() {
+            Some(Rebalance::Assign(partitions)) => self.assign(&partitions),
+            Some(Rebalance::Revoke { partitions, .. }) => self.unassign(&partitions),
+            None => Ok(()),
+        };
+        if let Err(error) = ended {
+            tracing::warn!(%error, "cannot end a rebalance");
         }
     }
 }
