@@ -57,7 +57,7 @@
 //! | [`feature`](pipeline::feature) with [`robust`](pipeline::robust), [`inverse`](pipeline::feature::inverse) | Which numbers describe a tick among those before, and what do they mean in the feed's units? |
 //! | [`scaler`](pipeline::scaler), [`window`](pipeline::window), [`batch`](pipeline::batch), [`score`](pipeline::score) | What does the model get to see? |
 //! | [`arms`](pipeline::arms), [`calibration`](pipeline::calibration), [`tail`](pipeline::tail), [`tails`](pipeline::tails) | How rarely is a normal tick as odd as this one? |
-//! | [`openings`](pipeline::openings), [`run`](pipeline::run), [`recent`](pipeline::recent) | How rarely does an *alert* open as high, given what came of late? |
+//! | [`opening_rates`](pipeline::opening_rates), [`run`](pipeline::run), [`adaptation`](pipeline::adaptation) | How rarely does an *alert* open as high, given what came of late? |
 //! | [`budget`](pipeline::budget) | From which score on is a tick anomalous? |
 //! | [`alert`](pipeline::alert), [`episode`](pipeline::episode), [`summary`](pipeline::summary) | What is an alert, how does it live, and what does it say to people? |
 //! | [`shock`](pipeline::shock), [`group`](pipeline::group) | Is it one instrument or many, and is it the feed or the market? |
@@ -209,7 +209,9 @@
 //! | *clock* | The time of a partition, from its records' stamps. *Wall clock*: the machine's. *Market time*: an instrument's event time, as far as it is believed. |
 //! | *judge* | The head of the network that is trained to tell clean ticks from injected faults. |
 //! | *run* | Odd ticks of an instrument that belong together; one run is one alert. |
-//! | *opening* | The moment at which an alert opens. |
+//! | *opening* | The moment at which an alert opens. *Opening rate*: how often alerts open at a height of the score. |
+//! | *adaptation* | What an instrument's last ticks do to the score of its next one: the judge's level (*drift*) and *habituation*. |
+//! | *scale* (of an arm) | What turns an arm's statistic into a rarity: the instrument's own level and the group's tail. |
 //! | *finding*, *fact* | What a guard says of a tick, and the numbers that it rests on. |
 //! | *shock*, *group* | Alerts of many instruments of a partition at once, and what the grouped alert says of them. |
 //! | *allowed share* | Share of an instrument's scored ticks that the budget allows to be called anomalous. |
@@ -259,7 +261,7 @@
 //! - **A name on two partitions is two instruments**, and that is not reported.
 //! - **Silence is found by the tick that ends it.** The guards see ticks alone, so an instrument that stays silent, and a
 //!   whole partition that does, raise no alert.
-//! - **What is odd again and again counts for less** ([`recent`](pipeline::recent)). The cost: a fault soon after another
+//! - **What is odd again and again counts for less** ([`adaptation`](pipeline::adaptation)). The cost: a fault soon after another
 //!   must be odder. At one false alarm in 10,000 ticks, recall of faults some 1,200 ticks apart rose from 0.85 to 0.87 by
 //!   it (nine feeds, one seed), that of faults 400 ticks apart fell from 0.77 to 0.70.
 //! - **Between two trainings the judge's level and habituation alone follow the ticks.** Scaling, the other arms' levels and

@@ -231,9 +231,9 @@ fn feature_names() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::adaptation::Adaptation;
     use crate::pipeline::arms::{Arms, RowErrors, RunningErrors};
     use crate::pipeline::calibration::Calibration;
-    use crate::pipeline::recent::Recent;
     use crate::pipeline::scaler::InputTransform;
     use crate::pipeline::score::{Context, Evidence, Item, Workspace};
     use crate::pipeline::tail::{Beyond, Tail};
@@ -342,7 +342,11 @@ mod tests {
         let judge = evidence.judge.first().copied();
         let running = &mut RunningErrors::default();
         let errors = RowErrors::new(&input, rebuilt, evidence.forecast_of(0), judge, Some(running));
-        model.calibrations.of("A").surprise(&errors, &Recent::default()).rarity
+        model
+            .calibrations
+            .of("A")
+            .surprise(&errors, &Adaptation::default())
+            .rarity
     }
 
     #[test]

@@ -37,7 +37,7 @@ use super::tensors::{Expected, Floats, NamedTensor, Numbers, TensorError, Tensor
 use crate::pipeline::arms::{ArmScale, Arms};
 use crate::pipeline::calibration::{Calibration, Calibrations};
 use crate::pipeline::feature::FEATURES;
-use crate::pipeline::openings::{self, Openings};
+use crate::pipeline::opening_rates::{self, OpeningRates};
 use crate::pipeline::scaler::InputTransform;
 use crate::pipeline::tail::Tail;
 use crate::pipeline::tails::Tails;
@@ -49,7 +49,7 @@ const USUAL_ROWS: usize = 64;
 #[derive(Clone, PartialEq)]
 struct Group {
     arms: Arms,
-    openings: Openings,
+    opening_rates: OpeningRates,
     newest: Tail,
     window: Option<Tail>,
     judge: Option<Tail>,
@@ -60,7 +60,7 @@ impl Group {
         let tail = |scale: &Option<ArmScale>| scale.as_ref().map(|scale| scale.tail.clone());
         Group {
             arms: calibration.arms,
-            openings: calibration.openings.clone(),
+            opening_rates: calibration.opening_rates.clone(),
             newest: calibration.newest_scale.tail.clone(),
             window: tail(&calibration.window_scale),
             judge: tail(&calibration.judge),
@@ -149,11 +149,15 @@ fn groups(rows: &[&Calibration], usual: Usual) -> Vec<NamedTensor<'static>> {
         of_row.push(place as u32);
     }
     let arms = groups.iter().flat_map(|group| flags(group.arms)).collect();
-    let openings = groups.iter().flat_map(|group| group.openings.decades).collect();
+    let opening_rates = groups.iter().flat_map(|group| group.opening_rates.decades).collect();
     let mut tensors = vec![
         tensor("group", vec![rows.len()], Numbers::Indices(of_row)),
         tensor("group.arms", vec![groups.len(), ARMS], Numbers::Bytes(arms)),
-        tensor("group.openings", vec![groups.len(), openings::KNOTS], floats(openings)),
+        tensor(
+            "group.openings",
+            vec![groups.len(), opening_rates::KNOTS],
+            floats(opening_rates),
+        ),
     ];
     type TailOf = fn(&Group) -> Option<&Tail>;
     let tails: [(&str, TailOf); 3] = [
@@ -233,18 +237,18 @@ fn names(tensors: &mut Tensors<'_>) -> Result<Vec<String>, TensorError> {
 fn groups_of(tensors: &mut Tensors<'_>, usual: Usual) -> Result<Vec<Group>, TensorError> {
     let arms = tensors.bytes(&format!("{PREFIX}group.arms"), Expected::AnyShape)?;
     let count = arms.len() / ARMS;
-    let shape = Expected::Shape(&[count, openings::KNOTS]);
-    let mut openings = tensors.floats(&format!("{PREFIX}group.openings"), shape)?;
+    let shape = Expected::Shape(&[count, opening_rates::KNOTS]);
+    let mut opening_rates = tensors.floats(&format!("{PREFIX}group.openings"), shape)?;
     let mut newest = TailReader::new(tensors, "group.newest", &[count], usual)?;
     let mut window = TailReader::optional(tensors, "group.window", &[count], usual)?;
     let mut judge = TailReader::optional(tensors, "group.judge", &[count], usual)?;
     let tail = |tails: &mut Option<TailReader<'_>>| tails.as_mut().map_or(Ok(None), TailReader::take);
     let mut groups = Vec::new();
     for arms in arms.chunks(ARMS) {
-        let decades = std::array::from_fn(|_| openings.next().unwrap_or(f32::NAN));
+        let decades = std::array::from_fn(|_| opening_rates.next().unwrap_or(f32::NAN));
         groups.push(Group {
             arms: arms_of(arms)?,
-            openings: Openings { decades },
+            opening_rates: OpeningRates { decades },
             newest: newest.take_known()?,
             window: tail(&mut window)?,
             judge: tail(&mut judge)?,
@@ -337,7 +341,7 @@ impl<'a> RowReader<'a> {
             },
             window_scale: scale(&mut self.window_levels, group.window),
             judge: scale(&mut self.judge_levels, group.judge),
-            openings: group.openings,
+            opening_rates: group.opening_rates,
         };
         expect(calibration.is_valid(), || {
             "its calibrations hold numbers that no fit makes".into()
@@ -399,7 +403,7 @@ mod tests {
             ..fitted(3, false)
         };
         let odd = Calibration {
-            openings: Openings {
+            opening_rates: OpeningRates {
                 decades: [1.0, 2.0, 3.0, 4.0, 5.0, 6.5],
             },
             ..fitted(2, true)

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::pipeline::arms;
 use crate::pipeline::calibration;
 use crate::pipeline::feature::FEATURES;
-use crate::pipeline::openings;
+use crate::pipeline::opening_rates;
 use crate::pipeline::scaler;
 use crate::pipeline::tail::{self, Beyond, KNOTS};
 use crate::pipeline::tails;
@@ -72,7 +72,7 @@ struct ArmScale {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Openings {
-    decades: [f32; openings::KNOTS],
+    decades: [f32; opening_rates::KNOTS],
 }
 
 impl Calibrations {
@@ -107,9 +107,9 @@ impl Calibration {
             newest_scale: self.fused.read(),
             window_scale: self.sustained.map(ArmScale::read),
             judge: self.judge.map(ArmScale::read),
-            openings: self
+            opening_rates: self
                 .openings
-                .map_or_else(Default::default, |openings| openings::Openings {
+                .map_or_else(Default::default, |openings| opening_rates::OpeningRates {
                     decades: openings.decades,
                 }),
         };

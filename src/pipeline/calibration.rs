@@ -13,9 +13,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::adaptation::Adaptation;
 use super::arms::{Arm, ArmScale, Arms, Drift, RowErrors, Statistics, Top, shares};
-use super::openings::Openings;
-use super::recent::Recent;
+use super::opening_rates::OpeningRates;
 use super::scaler::{InputRow, InputTransform, surprise_of};
 use super::tail::TailBounds;
 use super::tails::Tails;
@@ -46,7 +46,7 @@ pub struct Calibration {
     /// What the judge's log-odds mean, where there is a judge.
     pub judge: Option<ArmScale>,
     /// How often alerts open: the group's.
-    pub openings: Openings,
+    pub opening_rates: OpeningRates,
 }
 
 /// The calibration of every instrument that a model has seen, and a pooled one for the others.
@@ -135,7 +135,7 @@ impl Tops {
 
 /// Who has the last word on a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
+pub enum Decider {
     /// The judge.
     Judge,
     /// The arms on the newest row that nobody has taught.
@@ -190,7 +190,7 @@ impl Calibration {
             newest_scale: ArmScale::fit(&mut [], TailBounds::ARM),
             window_scale: None,
             judge: None,
-            openings: Openings::default(),
+            opening_rates: OpeningRates::default(),
         }
     }
 
@@ -206,55 +206,55 @@ impl Calibration {
         self.transform.is_valid()
             && tails.into_iter().flatten().all(Tails::is_valid)
             && self.newest_scale.is_valid()
-            && self.openings.is_valid()
+            && self.opening_rates.is_valid()
             && scales.into_iter().flatten().all(ArmScale::is_valid)
     }
 
-    /// Gives the surprise of one row after such recent ones.
-    pub fn surprise(&self, row: &RowErrors, recent: &Recent) -> Surprise {
+    /// Gives the surprise of one row on an instrument that has adapted so far.
+    pub fn surprise(&self, row: &RowErrors, adaptation: &Adaptation) -> Surprise {
         let tops = self.tops(row);
-        let (rarity, voice) = self.rarity(&tops.statistics(row), recent.drift);
+        let (rarity, decider) = self.rarity(&tops.statistics(row), adaptation.drift);
         Surprise {
             rarity,
-            score: self.openings.apply(recent.habituation.temper(rarity)),
-            lasting: self.openings.apply(rarity),
-            arm: match voice {
-                Voice::Judge => Arm::Judge,
-                Voice::Window => Arm::Reconstruction,
-                Voice::Newest => tops.loudest(),
+            score: self.opening_rates.apply(adaptation.habituation.temper(rarity)),
+            lasting: self.opening_rates.apply(rarity),
+            arm: match decider {
+                Decider::Judge => Arm::Judge,
+                Decider::Window => Arm::Reconstruction,
+                Decider::Newest => tops.loudest(),
             },
             tops,
         }
     }
 
     /// Joins the arms: gives −log₁₀ of how rarely a normal tick is this odd, and who says so.
-    pub fn rarity(&self, statistics: &Statistics, drift: Drift) -> (f32, Voice) {
-        let (untaught, voice) = self.untaught(statistics);
+    pub fn rarity(&self, statistics: &Statistics, drift: Drift) -> (f32, Decider) {
+        let (untaught, decider) = self.untaught(statistics);
         let judged = self.judge.as_ref().zip(statistics.judge).filter(|_| self.arms.judge);
         match judged.map(|(scale, log_odds)| scale.surprise(log_odds, drift)) {
             Some(judged) if !self.arms.has_untaught() || judged >= untaught - HANDICAP_DECADES => {
-                (judged, Voice::Judge)
+                (judged, Decider::Judge)
             }
-            Some(_) => (untaught - HANDICAP_DECADES, voice),
-            None => (untaught, voice),
+            Some(_) => (untaught - HANDICAP_DECADES, decider),
+            None => (untaught, decider),
         }
     }
 
     /// Joins what the arms say that nobody has taught.
-    fn untaught(&self, statistics: &Statistics) -> (f32, Voice) {
+    fn untaught(&self, statistics: &Statistics) -> (f32, Decider) {
         let newest = (
             self.newest_scale.surprise(statistics.newest, Drift::default()),
-            Voice::Newest,
+            Decider::Newest,
         );
         let Some((scale, window)) = self.window_scale.as_ref().zip(statistics.window) else {
             return newest;
         };
-        let window = (scale.surprise(window, Drift::default()), Voice::Window);
+        let window = (scale.surprise(window, Drift::default()), Decider::Window);
         if !self.arms.has_newest() {
             return window;
         }
-        let (score, voice) = if window.0 > newest.0 { window } else { newest };
-        ((score - SECOND_OPINION_DECADES).max(0.0), voice)
+        let (score, decider) = if window.0 > newest.0 { window } else { newest };
+        ((score - SECOND_OPINION_DECADES).max(0.0), decider)
     }
 
     fn tops(&self, row: &RowErrors) -> Tops {
@@ -316,7 +316,7 @@ mod tests {
         let (mut input, mut errors) = ([0.5; FEATURES], [0.5; FEATURES]);
         errors[7] = 50.0;
         input[3] = -5.0;
-        let surprise = calibration.surprise(&row(input, errors), &Recent::default());
+        let surprise = calibration.surprise(&row(input, errors), &Adaptation::default());
         let shares = surprise.shares();
         assert_eq!((shares[0].0, shares[1].0), (7, 3));
         assert!((shares.iter().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 1e-6);
@@ -366,10 +366,13 @@ mod tests {
         ];
         for (arms, odd, arm) in cases {
             let calibration = fitted(4000, arms);
-            let surprise = calibration.surprise(&odd, &Recent::default());
+            let surprise = calibration.surprise(&odd, &Adaptation::default());
             assert_eq!(surprise.arm, arm);
             assert!(surprise.score > 2.0 && !surprise.shares().is_empty(), "{arm:?}");
-            assert!(calibration.surprise(&plain, &Recent::default()).score < 1.0, "{arm:?}");
+            assert!(
+                calibration.surprise(&plain, &Adaptation::default()).score < 1.0,
+                "{arm:?}"
+            );
         }
     }
 
@@ -377,7 +380,7 @@ mod tests {
     fn calibrated_scores_exceed_two_decades_about_once_in_a_hundred() {
         for arms in [NEWEST, Arms::ALL] {
             let calibration = fitted(5000, arms);
-            let is_high = |row: &&RowErrors| calibration.surprise(row, &Recent::default()).score >= 2.0;
+            let is_high = |row: &&RowErrors| calibration.surprise(row, &Adaptation::default()).score >= 2.0;
             let high = rows(5000).iter().filter(is_high).count();
             assert!((10..=100).contains(&high), "{high}");
         }

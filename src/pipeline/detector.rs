@@ -374,7 +374,7 @@ impl Detector {
             number,
             episode,
             errors,
-            recent,
+            adaptation,
             pace,
             membership,
             calibration,
@@ -384,7 +384,7 @@ impl Detector {
         let evidence = calibration
             .as_deref()
             .zip(pending.scored)
-            .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index, errors, recent));
+            .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index, errors, adaptation));
         let guard_score = pending.finding.map_or(0.0, |finding| finding.surprise);
         let model_score = evidence.as_ref().map_or(0.0, |evidence| mode.temper(evidence.score()));
         let lasting = evidence
@@ -430,7 +430,7 @@ impl Detector {
             false => drop(partition.open.remove(number)),
         }
         if let Some(evidence) = &evidence {
-            evidence.teach(recent, self.config.alerts.runs(), episode.is_open());
+            evidence.adapt(adaptation, self.config.alerts.runs(), episode.is_open());
         }
         let opened = revision.as_ref().is_some_and(|alert| alert.state == AlertState::Opened);
         let published = partition.shocks.observe(*number, membership, episode, &seen, revision);

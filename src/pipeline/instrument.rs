@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::adaptation::Adaptation;
 use super::alert::Mode;
 use super::arms::RunningErrors;
 use super::budget::Pace;
@@ -9,7 +10,6 @@ use super::calibration::Calibration;
 use super::episode::Episode;
 use super::feature::FeatureState;
 use super::guard::GuardState;
-use super::recent::Recent;
 use super::score::{Context, Evidence, Item, Model, Scorer, Workspace};
 use super::shock::Membership;
 use super::tick::Tick;
@@ -29,7 +29,7 @@ pub(super) struct Instrument {
     /// The decoder's errors of late.
     pub errors: RunningErrors,
     /// What its ticks of late do to its scores under this model.
-    pub recent: Recent,
+    pub adaptation: Adaptation,
     pub episode: Episode,
     /// How fast its ticks come.
     pub pace: Pace,
@@ -54,7 +54,7 @@ impl Instrument {
             window: Window::new(rows_kept),
             state: Vec::new(),
             errors: RunningErrors::default(),
-            recent: Recent::default(),
+            adaptation: Adaptation::default(),
             episode: Episode::default(),
             pace: Pace::default(),
             membership: Membership::default(),
@@ -85,7 +85,7 @@ impl Instrument {
         }
         self.state.clear();
         self.errors = RunningErrors::default();
-        self.recent = Recent::default();
+        self.adaptation = Adaptation::default();
         if let Some(model) = model {
             self.encode_anew(&*model.scorer);
         }

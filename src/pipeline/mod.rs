@@ -4,6 +4,7 @@
 //! randomness. Logarithms and exponentials come from `libm`, so that every machine gives the same bits. Read
 //! [`detector`] first.
 
+pub mod adaptation;
 pub mod alert;
 pub mod arms;
 pub mod batch;
@@ -20,10 +21,9 @@ pub mod guard;
 pub mod input;
 mod instrument;
 pub mod market_time;
-pub mod openings;
+pub mod opening_rates;
 mod partition;
 pub mod position;
-pub mod recent;
 pub mod repeats;
 pub mod robust;
 mod row_evidence;

@@ -1,11 +1,11 @@
 //! What a model says of one scored row: how surprising it is, by which arm, and which features are to blame.
 
+use super::adaptation::Adaptation;
 use super::alert::FeatureShare;
 use super::arms::{Arm, RowErrors, RunningErrors};
 use super::batch::Batch;
 use super::calibration::{Calibration, Surprise};
 use super::feature::{FeatureRow, Scales, inverse};
-use super::recent::Recent;
 use super::run::RunRule;
 use super::scaler::InputRow;
 
@@ -27,7 +27,7 @@ impl<'a> RowEvidence<'a> {
         batch: &'a Batch,
         index: usize,
         running: &mut RunningErrors,
-        recent: &Recent,
+        adaptation: &Adaptation,
     ) -> Option<Self> {
         let place = batch.evidence_index(index);
         let rebuilt = batch.evidence.reconstruction_of(place)?;
@@ -41,7 +41,7 @@ impl<'a> RowEvidence<'a> {
             judge,
             calibration.arms.window.then_some(running),
         );
-        let surprise = calibration.surprise(&errors, recent);
+        let surprise = calibration.surprise(&errors, adaptation);
         Some(RowEvidence {
             calibration,
             judge,
@@ -62,16 +62,16 @@ impl<'a> RowEvidence<'a> {
         self.surprise.score
     }
 
-    /// Gives the same with nothing taken off for recent ticks (≥ 0).
+    /// Gives the same with nothing taken off for what came of late (≥ 0).
     pub fn lasting(&self) -> f32 {
         self.surprise.lasting
     }
 
-    /// Lets the instrument's record of recent ticks take this one in; within an alert, the judge's level stands still.
-    pub fn teach(&self, recent: &mut Recent, runs: RunRule, in_alert: bool) {
-        recent.habituation.take(self.surprise.rarity, runs);
+    /// Lets the instrument adapt to this tick; within an alert, the judge's level stands still.
+    pub fn adapt(&self, adaptation: &mut Adaptation, runs: RunRule, in_alert: bool) {
+        adaptation.habituation.take(self.surprise.rarity, runs);
         if let (Some((scale, log_odds)), false) = (self.calibration.judge.as_ref().zip(self.judge), in_alert) {
-            recent.drift.take(scale, log_odds);
+            adaptation.drift.take(scale, log_odds);
         }
     }
 

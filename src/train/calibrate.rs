@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::memory::Memory;
+use crate::pipeline::adaptation::Habituation;
 use crate::pipeline::arms::{ArmScale, Arms, Drift, RowErrors, RunningErrors, Statistics};
 use crate::pipeline::calibration::Calibration;
 use crate::pipeline::feature::FeatureRow;
-use crate::pipeline::openings::Openings;
-use crate::pipeline::recent::Habituation;
+use crate::pipeline::opening_rates::OpeningRates;
 use crate::pipeline::run::RunRule;
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
@@ -163,8 +163,9 @@ impl<'a> Calibrator<'a> {
             statistics.iter().map(&mut tempered).collect()
         };
         let rarities: Vec<Vec<(f32, f32)>> = own.iter().zip(&self.statistics).map(rarities).collect();
-        pooled.openings = Openings::fit(&rarities, terms.runs);
-        own.iter_mut().for_each(|own| own.openings = pooled.openings.clone());
+        pooled.opening_rates = OpeningRates::fit(&rarities, terms.runs);
+        own.iter_mut()
+            .for_each(|own| own.opening_rates = pooled.opening_rates.clone());
         (own.into_iter().map(Arc::new).collect(), Arc::new(pooled))
     }
 }

@@ -1,16 +1,17 @@
-//! What the judge is asked: to find every event once, anywhere in it, and to leave clean ticks alone.
+//! What the judge is trained for: to find every event at least once, anywhere within it, and to stay low on clean ticks.
 //!
-//! Loss and gradient over log-odds, in closed form. Knows no network.
+//! Gives loss and gradient over log-odds, in closed form. Knows no network.
 
 use std::ops::Range;
 
 use crate::pipeline::run::QUIET_TICKS;
 
-/// Weight of the mean over an event's own ticks beside its pool: found early, and with more than one tick.
+/// Weight of the mean over an event's own ticks beside its pool. It rewards finding an event early and with more than one
+/// tick.
 const TICKS_WEIGHT: f64 = 0.3;
-/// Clean ticks that can raise one false alarm: those near each other are one episode …
+/// Length of a clean stretch (ticks): clean ticks this near each other can raise only one false alarm together.
 const EPISODE_TICKS: usize = QUIET_TICKS as usize;
-/// … and the weight of one such stretch: at one event in 400 ticks, all of them weigh about as much as one event.
+/// Weight of one clean stretch. With one event in 400 ticks, the stretches between two events weigh about as much as one event.
 const EPISODE_WEIGHT: f64 = 0.3;
 /// Weight of one clean tick by itself.
 const CLEAN_WEIGHT: f64 = 0.01;
@@ -20,11 +21,11 @@ const CLEAN_WEIGHT: f64 = 0.01;
 pub struct Event {
     /// Its own ticks.
     pub ticks: Range<usize>,
-    /// Where it may still be found: the end of its ticks, or beyond.
+    /// The tick up to which it may still be found: the end of its own ticks, or later.
     pub found_before: usize,
 }
 
-/// What is asked of one sequence of ticks.
+/// What the judge should say of one sequence of ticks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Question {
     /// The events, in order.
@@ -34,7 +35,7 @@ pub struct Question {
 }
 
 impl Question {
-    /// Gives the same question of a sequence whose first `rows` rows, of which nothing is asked, are left out.
+    /// Gives the same for a sequence without its first `rows` rows, which must not be part of an event or a clean stretch.
     pub fn moved_back(&self, rows: usize) -> Self {
         let moved = |range: &Range<usize>| range.start - rows..range.end - rows;
         let moved_event = |event: &Event| Event {

@@ -1,7 +1,8 @@
-//! Outlier exposure: copies of clean ticks with injected faults, as questions for the judge (Hendrycks et al. 2019).
+//! Outlier exposure: copies of clean ticks with injected faults, from which the judge learns (Hendrycks et al. 2019).
 //!
-//! Faults are put into ticks, and all features are computed anew by the code that scores. A view, its copy and the rows of it
-//! are made when they are asked for and dropped with the answer. Knows no network and no labels but its own.
+//! Faults are injected into ticks, and all features are computed anew by the same code that computes them for scoring. A
+//! view, its copy and the copy's rows are made when they are asked for and are not kept. Knows no network, and no labels but
+//! those of the faults that it injects.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,11 +14,11 @@ use crate::inject::{self, Catalogue, Label};
 use crate::pipeline::scaler::{InputRow, InputTransform};
 use crate::pipeline::tick::Tick;
 
-/// Rows of one sequence that the judge is trained on …
+/// Rows of one sequence that the judge is trained on (its first [`SILENT_ROWS`] included).
 pub const SEQUENCE_ROWS: usize = 320;
-/// … of which the first only fill its memory: nothing is asked of them.
+/// First rows of a sequence, which only fill the encoder's memory: the loss leaves them out.
 pub const SILENT_ROWS: usize = 64;
-/// Rows after an event in which nothing is asked: what it did to features of short memory wears off.
+/// Rows after an event that the loss leaves out, until features of short memory have recovered from it.
 const AFTERMATH_ROWS: usize = 48;
 
 /// Most instruments whose moves foreign rows of one instrument carry: enough to differ, however many there are.

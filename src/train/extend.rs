@@ -69,7 +69,7 @@ pub fn extend(
     })
 }
 
-/// Gives a calibration the group's tails and openings in place of those of the few that were calibrated with it.
+/// Gives a calibration the group's tails and opening rates in place of those of the few that were calibrated with it.
 fn with_tails_of(group: &Calibration, own: Calibration) -> Calibration {
     let scale = |own: ArmScale, group: &ArmScale| ArmScale {
         tail: group.tail.clone(),
@@ -81,7 +81,7 @@ fn with_tails_of(group: &Calibration, own: Calibration) -> Calibration {
         newest_scale: scale(own.newest_scale, &group.newest_scale),
         window_scale: optional(own.window_scale, &group.window_scale),
         judge: optional(own.judge, &group.judge),
-        openings: group.openings.clone(),
+        opening_rates: group.opening_rates.clone(),
         ..own
     }
 }

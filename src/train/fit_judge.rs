@@ -1,8 +1,8 @@
 //! Fitting a model with a judge: one pass over fresh copies with injected faults, all heads at once.
 //!
-//! The encoder reads sequences of copies; the judge answers for every row, its nets apart from each other, so that their
-//! mean is one of two opinions; decoder and predictor learn the clean rows beside it. Knows nothing of raw ticks' meaning,
-//! calibration or gates.
+//! The encoder reads sequences of copies, and the judge answers for every row. The judge's two nets are trained apart from
+//! each other, so that their mean joins two independent opinions. Decoder and predictor learn the clean rows at the same
+//! time. Knows nothing of raw ticks' meaning, calibration or gates.
 
 use std::ops::ControlFlow;
 
@@ -31,7 +31,7 @@ use crate::pipeline::scaler::InputRow;
 pub struct ExposureConfig {
     /// Copies of every tick in every view of it (count, > 0), each with faults of its own.
     pub copies: usize,
-    /// Families of faults that the judge is not taught, to see how well it finds what it does not know.
+    /// Families of faults that the judge is not taught, to measure how well it finds what it does not know.
     pub families_left_out: Vec<Family>,
     /// Most ticks of all copies (ticks, > 0).
     pub ticks_max: usize,
@@ -58,7 +58,8 @@ pub enum Start {
 }
 
 impl Start {
-    /// Share of the highest learning rate that weights which know something already can bear.
+    /// Where the fit begins with a base model, the highest learning rate is multiplied by this (0–1). More would undo what the
+    /// weights have learnt.
     const RATE_FROM_BASE: f64 = 0.3;
 
     fn weights(&self, seed: u64) -> Weights {

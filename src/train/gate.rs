@@ -13,10 +13,10 @@ use serde::Serialize;
 use super::calibrate::score_rows;
 use super::dataset::{Chunk, HeldBack, Split};
 use crate::inject::{self, Catalogue, Label};
+use crate::pipeline::adaptation::Adaptation;
 use crate::pipeline::arms::RowErrors;
 use crate::pipeline::calibration::Calibration;
 use crate::pipeline::feature::FEATURES;
-use crate::pipeline::recent::Recent;
 use crate::pipeline::run::RunRule;
 use crate::pipeline::scaler::InputTransform;
 use crate::pipeline::score::Model;
@@ -263,10 +263,10 @@ fn is_found(label: &Label, above: &[bool], first: usize) -> bool {
 
 /// Tells which of consecutive rows a detector would find anomalous.
 fn above(calibration: &Calibration, rows: &[RowErrors], terms: &Terms) -> Vec<bool> {
-    let mut recent = Recent::default();
+    let mut adaptation = Adaptation::default();
     let is_above = |row: &RowErrors| {
-        let surprise = calibration.surprise(row, &recent);
-        recent.habituation.take(surprise.rarity, terms.runs);
+        let surprise = calibration.surprise(row, &adaptation);
+        adaptation.habituation.take(surprise.rarity, terms.runs);
         surprise.score >= terms.threshold
     };
     rows.iter().map(is_above).collect()

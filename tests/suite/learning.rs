@@ -109,8 +109,8 @@ fn instrument_that_comes_late_gets_its_calibration_without_waiting_for_the_next_
         // Its level is its own, the group's tail is the group's.
         let group = &second.calibrations.pooled;
         assert_eq!(
-            (&own.newest_scale.tail, &own.openings),
-            (&group.newest_scale.tail, &group.openings)
+            (&own.newest_scale.tail, &own.opening_rates),
+            (&group.newest_scale.tail, &group.opening_rates)
         );
         assert_ne!(own.transform, group.transform);
     }

@@ -12,9 +12,9 @@ pub(super) struct Prices {
     last_trade: Option<Trade>,
     last_quote: Option<Quote>,
     /// Ticks whose prices said nothing new …
-    same_prices: Run,
+    same_prices: Streak,
     /// … and ticks that said nothing new at all: the rarer of the two where sizes are many.
-    same_ticks: Run,
+    same_ticks: Streak,
 }
 
 impl Prices {
@@ -70,10 +70,10 @@ impl Prices {
         let (same_prices, same_tick) = same?;
         let prices = self.same_prices.observe(config, same_prices);
         let ticks = self.same_ticks.observe(config, same_tick);
-        let standstill = |what: Still, run: &Run| Fact::Standstill {
+        let standstill = |what: Still, streak: &Streak| Fact::Standstill {
             what,
-            ticks: run.ticks,
-            longest_ticks: run.past.value(),
+            ticks: streak.ticks,
+            longest_ticks: streak.past.value(),
         };
         if ticks {
             Some(standstill(Still::Ticks, &self.same_ticks))
@@ -97,22 +97,22 @@ fn is_shifted(config: &GuardConfig, price: f64, median: Option<f64>) -> bool {
 
 /// A stretch of ticks that say nothing new, and how long such stretches were.
 #[derive(Clone, Debug)]
-struct Run {
+struct Streak {
     ticks: u32,
     past: Longest,
 }
 
-impl Default for Run {
+impl Default for Streak {
     fn default() -> Self {
         // Half-life 1,000 stretches: hours of a busy instrument, days of an idle one.
-        Run {
+        Streak {
             ticks: 0,
             past: Longest::new(1e3, 1.0),
         }
     }
 }
 
-impl Run {
+impl Streak {
     /// Stretches that must have ended before one can be too long; a price that never changes is never frozen.
     const PAST_MIN: u32 = 64;
 

@@ -1,4 +1,4 @@
-//! Recent ticks: how the last ticks of one instrument change the score of the next one.
+//! Adaptation ticks: how the last ticks of one instrument change the score of the next one.
 //!
 //! Two things change it. The judge's level follows quiet ticks ([`Drift`]). And when odd ticks keep coming, later ones score
 //! lower ([`Habituation`]): a market's wild hour is rare, but within it wild ticks are not, so alerts on normal ticks come in
@@ -8,9 +8,9 @@
 use super::arms::Drift;
 use super::run::RunRule;
 
-/// What recent ticks have done to the scores of one instrument.
+/// What the last ticks of one instrument have done to the scores of the next ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Recent {
+pub struct Adaptation {
     /// How far the judge's level has moved.
     pub drift: Drift,
     /// How much lower odd ticks score.

@@ -1,4 +1,4 @@
-//! Openings: how often an alert opens at a score, from normal ticks.
+//! OpeningRates: how often an alert opens at a score, from normal ticks.
 //!
 //! Ticks above a threshold come in runs, and one run is one alert, so alerts are rarer than ticks. A height that one tick in
 //! a thousand reaches may open an alert only every several thousand ticks. The score corrects for this: calibration counts
@@ -25,15 +25,15 @@ const RISE_MIN: f32 = 0.05;
 
 /// From −log₁₀ of how rarely a tick is this odd to −log₁₀ of how rarely an alert opens this high.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Openings {
+pub struct OpeningRates {
     /// What the heights mean (decades, > 0, rising).
     pub decades: [f32; KNOTS],
 }
 
-impl Default for Openings {
+impl Default for OpeningRates {
     /// Every tick an alert of its own.
     fn default() -> Self {
-        Openings {
+        OpeningRates {
             decades: std::array::from_fn(height),
         }
     }
@@ -43,7 +43,7 @@ fn height(knot: usize) -> f32 {
     FIRST + STEP * knot as f32
 }
 
-impl Openings {
+impl OpeningRates {
     /// Counts the runs in scores of normal ticks, one list per instrument, oldest first, by the rule of alerts
     /// ([`RunRule::count`] says what pairs are).
     pub fn fit(scores: &[Vec<(f32, f32)>], rule: RunRule) -> Self {
@@ -63,7 +63,7 @@ impl Openings {
                 decades[knot] = decades[knot].max(decades[knot - 1] + RISE_MIN);
             }
         }
-        Openings { decades }
+        OpeningRates { decades }
     }
 
     /// Tells whether it is such as fitting makes.
@@ -108,30 +108,30 @@ mod tests {
 
     #[test]
     fn ten_ticks_in_a_row_are_one_alert() {
-        let openings = Openings::fit(&clustered(10), RunRule::default());
-        assert!((openings.apply(3.0) - 4.0).abs() < 0.15, "{openings:?}");
-        assert!((openings.apply(2.5) - 3.5).abs() < 0.6, "{openings:?}");
+        let opening_rates = OpeningRates::fit(&clustered(10), RunRule::default());
+        assert!((opening_rates.apply(3.0) - 4.0).abs() < 0.15, "{opening_rates:?}");
+        assert!((opening_rates.apply(2.5) - 3.5).abs() < 0.6, "{opening_rates:?}");
         // There are too few runs at 4, so half of the correction at 3.5 is kept.
-        let gains = [3.5, 4.0].map(|height| openings.apply(height) - height);
+        let gains = [3.5, 4.0].map(|height| opening_rates.apply(height) - height);
         assert!((gains[1] - 0.5 * gains[0]).abs() < 0.01 && gains[1] > 0.2, "{gains:?}");
         // Far out there is one decade for one decade.
-        assert!((openings.apply(7.0) - openings.apply(6.0) - 1.0).abs() < 1e-5);
+        assert!((opening_rates.apply(7.0) - opening_rates.apply(6.0) - 1.0).abs() < 1e-5);
     }
 
     #[test]
     fn single_ticks_keep_their_scores_and_the_map_rises() {
-        let single = Openings::fit(&clustered(1), RunRule::default());
+        let single = OpeningRates::fit(&clustered(1), RunRule::default());
         assert!((single.apply(3.0) - 3.0).abs() < 0.1, "{single:?}");
-        for openings in [
+        for opening_rates in [
             single,
-            Openings::fit(&clustered(30), RunRule::default()),
-            Openings::fit(&[], RunRule::default()),
-            Openings::default(),
+            OpeningRates::fit(&clustered(30), RunRule::default()),
+            OpeningRates::fit(&[], RunRule::default()),
+            OpeningRates::default(),
         ] {
-            assert!(openings.is_valid());
-            let mapped = (0..130).map(|tenth| openings.apply(tenth as f32 / 10.0));
+            assert!(opening_rates.is_valid());
+            let mapped = (0..130).map(|tenth| opening_rates.apply(tenth as f32 / 10.0));
             assert!(mapped.collect::<Vec<f32>>().is_sorted());
         }
-        assert_eq!(Openings::fit(&[], RunRule::default()), Openings::default());
+        assert_eq!(OpeningRates::fit(&[], RunRule::default()), OpeningRates::default());
     }
 }
