@@ -2,6 +2,8 @@
 //!
 //! Labels are bounded: partition, kind, severity, reason, never an instrument.
 
+mod process;
+
 use prometheus::{
     Counter, Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
@@ -11,6 +13,7 @@ use crate::pipeline::alert::{AlertState, Mode, Severity};
 use crate::pipeline::detector::Outcome;
 use crate::pipeline::guard::Guard;
 use crate::status::ModelState;
+use process::ProcessMetrics;
 
 /// All metrics.
 pub struct Metrics {
@@ -121,6 +124,22 @@ impl Maker {
     fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
         self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
     }
+
+    /// Adds what the kernel tells of the process; gives the registry.
+    fn with_process(self) -> Registry {
+        #[expect(clippy::expect_used, reason = "names are literals; a test makes them all")]
+        ProcessMetrics::new()
+            .and_then(|process| self.registry.register(Box::new(process)))
+            .expect("well-formed metrics with names of their own");
+        self.registry
+    }
+}
+
+/// Upper bounds of the scores' buckets: half decades where thresholds lie, and a last one that holds every score there is
+/// ([`SURPRISE_MAX`](crate::pipeline::tail::SURPRISE_MAX)), so that no quantile is cut off.
+fn score_buckets() -> Vec<f64> {
+    let half_decades = (1..=16).map(|half| 0.5 * f64::from(half));
+    half_decades.chain([9.0, 10.0, 11.0, 12.5]).collect()
 }
 
 impl Default for Metrics {
@@ -147,7 +166,7 @@ impl Metrics {
             anomaly_score: make.histogram(
                 "tapewatch_anomaly_score",
                 "Scores of all ticks (minus log10 of the p-value).",
-                (1..=16).map(|half| 0.5 * f64::from(half)).collect(),
+                score_buckets(),
             ),
             ticks_above_threshold: make.counter(
                 "tapewatch_ticks_above_threshold_total",
@@ -231,7 +250,7 @@ impl Metrics {
                 Opts::new("tapewatch_build_info", "Version of the program."),
                 &["version"],
             )),
-            registry: make.registry,
+            registry: make.with_process(),
         };
         metrics.start_at_zero();
         metrics
@@ -287,6 +306,17 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::tail::SURPRISE_MAX;
+
+    #[test]
+    fn last_bucket_of_the_scores_holds_the_highest_there_is() {
+        let last = score_buckets().into_iter().next_back().unwrap();
+        assert!(last > f64::from(SURPRISE_MAX), "{last}");
+        let metrics = Metrics::new();
+        metrics.anomaly_score.observe(f64::from(SURPRISE_MAX));
+        let bucket = format!("tapewatch_anomaly_score_bucket{{le=\"{last}\"}} 1\n");
+        assert!(metrics.text().contains(&bucket), "{}", metrics.text());
+    }
 
     #[test]
     fn every_metric_is_in_the_docs_and_no_other() {

@@ -301,7 +301,12 @@ fn endpoints_tell_how_the_daemon_is() {
     let samples = wait::samples(&text);
     assert_eq!(wait::sum(&samples, "tapewatch_records_in_total"), lines.len() as f64);
     assert_eq!(wait::sum(&samples, "tapewatch_records_total"), lines.len() as f64);
-    assert!(samples.iter().all(|sample| sample.name.starts_with("tapewatch_")));
+    let is_named = |sample: &wait::Sample| {
+        ["tapewatch_", "process_"]
+            .iter()
+            .any(|room| sample.name.starts_with(room))
+    };
+    assert!(samples.iter().all(is_named));
     assert_eq!(wait::sum(&samples, "tapewatch_model_version"), 1.0);
     assert_eq!(wait::sum(&samples, "tapewatch_build_info"), 1.0);
 
