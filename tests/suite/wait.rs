@@ -45,13 +45,14 @@ pub fn holds_for(what: &str, time: Duration, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Gets `path` of an endpoint: status code and body; `None` while nobody answers.
+/// Gets `path` of an endpoint: status code and body; `None` while nobody answers. By HTTP 1.0, in which no answer comes in
+/// chunks.
 pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(ANSWER_DEADLINE)).ok()?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: tapewatch\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.0\r\nHost: tapewatch\r\nConnection: close\r\n\r\n"
     )
     .ok()?;
     let mut bytes = Vec::new();
