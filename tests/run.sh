@@ -52,7 +52,8 @@ need "finding OpenSSL" pkg-config pkgconf pkg-config
 need_openssl
 need_or_skip "the tests on a real Kafka" java openjdk-21-jre-headless openjdk-17-jre-headless default-jre-headless
 need_or_skip "the tests on a real Kafka" mvn maven
-need "checking the alert rules" promtool prometheus || true
+need "checking the alert rules and the dashboard" promtool prometheus || true
+need "checking the systemd unit" systemd-analyze systemd || true
 need "checking the compose file" docker-compose docker-compose || true
 need "checking the dashboard" python3 python3-minimal || true
 
