@@ -132,6 +132,7 @@ fn print(judgement: &Judgement, json: bool) -> anyhow::Result<()> {
 fn what_was_run(arguments: &Arguments, config: &Config, artifact: &Artifact) -> Run {
     let shown = |path: &PathBuf| path.display().to_string();
     Run {
+        title: "tapewatch backtest".to_owned(),
         program: env!("CARGO_PKG_VERSION").to_owned(),
         train: shown(&arguments.train),
         test: shown(&arguments.test),

@@ -3,11 +3,11 @@
 use maud::{Markup, html};
 
 use super::Tape;
+use super::labelled::Labelled;
 use super::levels::Levels;
 use super::overview::{triangle, verdict};
 use super::panel::{Frame, Panel};
 use super::scale::full_range;
-use crate::offline::evaluation::EventFinding;
 use crate::pipeline::tick::{Body, Quote, Tick, Trade};
 
 /// Ticks shown.
@@ -24,14 +24,14 @@ pub(super) struct Scene<'a> {
     /// The instrument.
     pub tape: &'a Tape,
     /// Its labelled events.
-    pub events: &'a [&'a EventFinding],
+    pub events: &'a [Labelled<'a>],
     /// The first tick shown.
     pub first: usize,
 }
 
 impl<'a> Scene<'a> {
     /// Shows `before` ticks before `tick` and the rest of [`TICKS`] from there on, as far as there are any.
-    pub fn around(tape: &'a Tape, events: &'a [&'a EventFinding], tick: usize, before: usize) -> Self {
+    pub fn around(tape: &'a Tape, events: &'a [Labelled<'a>], tick: usize, before: usize) -> Self {
         let latest = tape.scores.len().saturating_sub(TICKS);
         Scene {
             tape,
@@ -91,16 +91,17 @@ pub(super) fn picture(scene: &Scene, levels: &Levels) -> Markup {
     let price = scene.panel(16.0, 110.0, full_range(prices));
     let size = scene.panel(130.0, 170.0, (0.0, size_max(scene)));
     let score = scene.panel(190.0, 240.0, (0.0, levels.score_max));
-    let shown = |event: &&&EventFinding| event.start <= scene.last() && event.end >= scene.first;
+    let shown = |labelled: &&Labelled| labelled.event.start <= scene.last() && labelled.event.end >= scene.first;
     html! {
         svg.closeup viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) role="img"
             aria-label="Prices, sizes and score, tick by tick" {
             (price.y_axis(4))
             @if size_max(scene) > 0.0 { (size.y_axis(2)) }
             (score.y_axis(2))
-            @for event in scene.events.iter().filter(shown) {
-                g class=(verdict(event)) {
-                    @for panel in [&price, &size, &score] { (panel.span("span", (event.start, event.end), 2.0)) }
+            @for labelled in scene.events.iter().filter(shown) {
+                @let ticks = (labelled.event.start, labelled.event.end);
+                g class=(verdict(labelled)) {
+                    @for panel in [&price, &size, &score] { (panel.span("span", ticks, 2.0)) }
                 }
             }
             (draw_prices(scene, &price))
@@ -144,7 +145,7 @@ fn draw_score(scene: &Scene, panel: &Panel, levels: &Levels) -> Markup {
     let stems = |class, loud| {
         let shown = scene.first..=scene.last();
         let scores = shown.filter_map(|tick| Some((tick as f64, *scene.tape.scores.get(tick)?)));
-        panel.stems(class, scores.filter(move |point| (point.1 >= levels.judging) == loud))
+        panel.stems(class, scores.filter(move |point| (point.1 >= levels.alert) == loud))
     };
     let (_, top) = panel.y.ends();
     let opened = scene.tape.alerts.iter().map(|(tick, _)| *tick);

@@ -3,9 +3,10 @@
 use maud::{Markup, html};
 
 use super::Judgement;
+use super::labelled::Labelled;
 use super::number::{coordinate, count, percent};
 use super::panel::{Frame, Panel};
-use crate::offline::evaluation::{AlertFigures, Breakdown, CurvePoint};
+use crate::offline::evaluation::{AlertFigures, CurvePoint};
 
 /// Size of either drawing (pixels before scaling).
 const SIZE: (f64, f64) = (520.0, 330.0);
@@ -65,16 +66,16 @@ fn spot(panel: &Panel, (recall, precision): (f64, f64), class: &str, name: &str)
     }
 }
 
-/// Draws how many events were found after how many ticks at 1/1k, and how many were not.
-pub(super) fn delays(breakdown: &Breakdown) -> Markup {
-    let bars = delay_bars(breakdown);
+/// Draws how many events got an alert after how many ticks, and how many got none.
+pub(super) fn delays(events: &[Labelled]) -> Markup {
+    let bars = delay_bars(events);
     let most = bars.iter().map(|bar| bar.1).max().unwrap_or(0).max(1);
     let panel = Panel::new(FRAME, (0.0, bars.len() as f64), (0.0, most as f64 * 1.1));
     let last = bars.len() - 1;
     let (bottom, _) = panel.y.ends();
     html! {
         svg.curve viewBox=(format!("0 0 {} {}", SIZE.0, SIZE.1)) role="img"
-            aria-label="Events by ticks from start to detection" {
+            aria-label="Events by ticks from start to alert" {
             (panel.y_axis(4))
             @for (index, (name, events)) in bars.iter().enumerate() {
                 @let (left, right) = (panel.x.at(index as f64 + 0.12), panel.x.at(index as f64 + 0.88));
@@ -88,20 +89,20 @@ pub(super) fn delays(breakdown: &Breakdown) -> Markup {
             }
             path.edge d=(format!("M{} {}H{}", FRAME.left, FRAME.bottom, FRAME.right)) {}
             text.axis.mid x=(coordinate(278.0)) y=(coordinate(310.0)) {
-                "ticks from an event's start to its detection at 1/1k"
+                "ticks from an event's start to its alert"
             }
             (panel.title("events", 12.0))
         }
     }
 }
 
-/// Counts the events of each bar; the last one counts those missed.
-fn delay_bars(breakdown: &Breakdown) -> Vec<(String, usize)> {
+/// Counts the events of each bar; the last one counts those without an alert.
+fn delay_bars(events: &[Labelled]) -> Vec<(String, usize)> {
     let mut bars: Vec<(String, usize)> = Vec::with_capacity(DELAYS.len() + 1);
     for (index, &first) in DELAYS.iter().enumerate() {
         let next = DELAYS.get(index + 1).copied();
         let falls_in = |delay: &usize| *delay >= first && next.is_none_or(|next| *delay < next);
-        let delays = breakdown.events.iter().filter_map(|event| event.delay_1k_ticks);
+        let delays = events.iter().filter_map(|labelled| labelled.delay);
         let name = match next {
             Some(next) if next == first + 1 => first.to_string(),
             Some(next) => format!("{first}–{}", next - 1),
@@ -109,7 +110,7 @@ fn delay_bars(breakdown: &Breakdown) -> Vec<(String, usize)> {
         };
         bars.push((name, delays.filter(falls_in).count()));
     }
-    let missed = breakdown.events.iter().filter(|event| event.delay_1k_ticks.is_none());
-    bars.push(("missed".to_owned(), missed.count()));
+    let missed = events.iter().filter(|labelled| labelled.delay.is_none());
+    bars.push(("none".to_owned(), missed.count()));
     bars
 }

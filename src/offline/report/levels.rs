@@ -22,8 +22,8 @@ pub(super) struct Level {
 /// All thresholds, and the highest score.
 pub(super) struct Levels {
     levels: Vec<Level>,
-    /// The score from which an event counts as found: 1/1k with labels, else that of alerts.
-    pub judging: f64,
+    /// The score from which an alert opens.
+    pub alert: f64,
     /// Upper end of the axis of scores, the same for all instruments.
     pub score_max: f64,
 }
@@ -48,7 +48,7 @@ impl Levels {
             .fold(1.0, f64::max);
         Levels {
             levels,
-            judging: thresholds.map_or(alert_threshold, |thresholds| thresholds.per_1k),
+            alert: alert_threshold,
             score_max: highest * 1.04,
         }
     }

@@ -7,6 +7,7 @@ mod closeup;
 mod curves;
 mod downsample;
 mod header;
+mod labelled;
 mod levels;
 mod number;
 mod overview;
@@ -30,15 +31,17 @@ use crate::pipeline::tick::Tick;
 /// What was run, as the page says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
+    /// What the page is called.
+    pub title: String,
     /// Version of the program.
     pub program: String,
-    /// The folder that the detector saw before.
+    /// What the detector saw before; of a path, the page shows the last part alone.
     pub train: String,
-    /// The folder that was scored.
+    /// What was scored; of a path, the page shows the last part alone.
     pub test: String,
-    /// The file of labels.
+    /// Where the labels come from; of a path, the page shows the last part alone.
     pub labels: Option<String>,
-    /// The model's file; none if the model was fitted in this run.
+    /// The model's file, of which the page shows the last part alone; none if the model was made in this run.
     pub model: Option<String>,
     /// Sizes and parts of the model.
     pub spec: ModelSpec,
@@ -87,6 +90,12 @@ impl Judgement {
             figures,
         })
     }
+}
+
+/// Gives the last part of a path: the folders above it tell of a machine, not of the run.
+fn last_part(path: &str) -> &str {
+    let end = path.trim_end_matches(['/', '\\']);
+    end.rsplit(['/', '\\']).next().unwrap_or(end)
 }
 
 /// All that a page shows.

@@ -3,12 +3,13 @@
 use maud::{Markup, html};
 
 use super::downsample::{extremes, maxima};
+use super::labelled::{Labelled, is_false};
 use super::levels::Levels;
 use super::number::{coordinate, count, fixed};
 use super::panel::{Frame, Panel};
 use super::scale::{Scale, robust_range};
 use super::{Tape, number};
-use crate::offline::evaluation::{EventFinding, IGNORED_TICKS};
+use crate::offline::evaluation::EventFinding;
 use crate::pipeline::alert::Alert;
 use crate::pipeline::summary::why;
 use crate::pipeline::tick::{Body, Tick};
@@ -47,7 +48,7 @@ const MARKER_PIXELS: f64 = 5.0;
 const ALERTS_NAMED_MAX: usize = 3;
 
 /// Draws one instrument. `events`: those of this instrument; none without labels.
-pub(super) fn chart(tape: &Tape, events: Option<&[&EventFinding]>, levels: &Levels) -> Markup {
+pub(super) fn chart(tape: &Tape, events: Option<&[Labelled]>, levels: &Levels) -> Markup {
     let shown = events.unwrap_or_default();
     let shown = &shown[..shown.len().min(EVENTS_DRAWN_MAX)];
     let lift = if shown.is_empty() { 0.0 } else { NAMES_HEIGHT };
@@ -96,9 +97,9 @@ pub(super) fn price(tick: &Tick) -> f64 {
 }
 
 /// Shades an event in both panels, with a mark above that can be seen however short it is.
-fn event_span(event: &EventFinding, upper: &Panel, lower: &Panel, levels: &Levels) -> Markup {
-    let class = verdict(event);
-    let ticks = (event.start, event.end);
+fn event_span(labelled: &Labelled, upper: &Panel, lower: &Panel, levels: &Levels) -> Markup {
+    let class = verdict(labelled);
+    let ticks = (labelled.event.start, labelled.event.end);
     let (_, top) = upper.y.ends();
     let mark = Panel {
         x: upper.x,
@@ -106,7 +107,7 @@ fn event_span(event: &EventFinding, upper: &Panel, lower: &Panel, levels: &Level
     };
     html! {
         g class=(class) {
-            title { (tell(event, levels)) }
+            title { (tell(labelled, levels)) }
             (upper.span("span", ticks, 2.0))
             (lower.span("span", ticks, 2.0))
             (mark.span("mark", ticks, 6.0))
@@ -115,22 +116,23 @@ fn event_span(event: &EventFinding, upper: &Panel, lower: &Panel, levels: &Level
 }
 
 /// Writes the kinds of the events above their marks; none where its neighbours leave no room.
-fn event_names(events: &[&EventFinding], panel: &Panel) -> Markup {
+fn event_names(events: &[Labelled], panel: &Panel) -> Markup {
     let (_, top) = panel.y.ends();
     let mut free = 0.0_f64;
-    let mut names: Vec<(f64, &EventFinding)> = Vec::new();
-    for event in events {
+    let mut names: Vec<(f64, &Labelled)> = Vec::new();
+    for labelled in events {
+        let event = labelled.event;
         let middle = (panel.x.at(event.start as f64) + panel.x.at(event.end as f64)) / 2.0;
         let place = middle.max(free);
         if place - middle <= NAME_GAP {
-            names.push((place, event));
+            names.push((place, labelled));
             free = place + NAME_GAP;
         }
     }
     html! {
-        @for (place, event) in names {
+        @for (place, labelled) in names {
             @let at = format!("translate({} {})rotate(-45)", coordinate(place + 2.0), coordinate(top - 17.0));
-            g class=(verdict(event)) { text.kind transform=(at) { (clipped(&event.kind)) } }
+            g class=(verdict(labelled)) { text.kind transform=(at) { (clipped(&labelled.event.kind)) } }
         }
     }
 }
@@ -162,24 +164,25 @@ fn clock(tape: &Tape, panel: &Panel) -> Markup {
     }
 }
 
-/// Names the verdict at the 1/1k threshold, as the style knows it.
-pub(super) fn verdict(event: &EventFinding) -> &'static str {
-    if event.delay_1k_ticks.is_some() {
-        "found"
-    } else {
-        "missed"
+/// Names what became of an event at the configured threshold, as the style knows it.
+pub(super) fn verdict(labelled: &Labelled) -> &'static str {
+    match labelled.delay {
+        Some(_) => "found",
+        None => "missed",
     }
 }
 
 /// Says in one line what became of an event.
-fn tell(event: &EventFinding, levels: &Levels) -> String {
-    let EventFinding { start, end, kind, .. } = event;
-    let fate = match event.delay_1k_ticks {
-        Some(delay) => format!("found after {} ticks", count(delay)),
-        None => "missed".to_owned(),
+fn tell(labelled: &Labelled, levels: &Levels) -> String {
+    let EventFinding {
+        start, end, kind, peak, ..
+    } = labelled.event;
+    let fate = match labelled.delay {
+        Some(delay) => format!("alert after {} ticks", count(delay)),
+        None => "no alert".to_owned(),
     };
-    let (peak, threshold) = (fixed(event.peak, 2), fixed(levels.judging, 2));
-    format!("{kind}, ticks {start} to {end}: {fate}; highest score {peak}, threshold at 1/1k {threshold}")
+    let (peak, threshold) = (fixed(*peak, 2), fixed(levels.alert, 2));
+    format!("{kind}, ticks {start} to {end}: {fate}; highest score {peak}, alerts open at {threshold}")
 }
 
 /// Marks prices that lie outside the panel, once for each spot.
@@ -205,24 +208,21 @@ fn off_scale(points: &[(usize, f64)], panel: &Panel) -> Markup {
     }
 }
 
-/// Draws the highest score of each bucket, those that reach the judging threshold in a stronger colour.
+/// Draws the highest score of each bucket, those from which an alert opens in a stronger colour.
 fn score(tape: &Tape, panel: &Panel, levels: &Levels) -> Markup {
     let points = maxima(&tape.scores, SCORE_POINTS_MAX);
     let stems = |class, loud| {
-        let chosen = points.iter().filter(move |point| (point.1 >= levels.judging) == loud);
+        let chosen = points.iter().filter(move |point| (point.1 >= levels.alert) == loud);
         panel.stems(class, chosen.map(|&(tick, value)| (tick as f64, value)))
     };
     html! { (stems("stems", false)) (stems("stems loud", true)) }
 }
 
 /// Puts a triangle above the score where alerts opened: hollow where it was a false alarm, which only labels tell.
-fn alert_markers(alerts: &[(usize, Alert)], events: Option<&[&EventFinding]>, panel: &Panel) -> Markup {
+fn alert_markers(alerts: &[(usize, Alert)], events: Option<&[Labelled]>, panel: &Panel) -> Markup {
     let (_, top) = panel.y.ends();
     let spot = |tick: usize| (panel.x.at(tick as f64) / MARKER_PIXELS).floor();
-    let is_expected = |tick: usize| {
-        let covers = |event: &&EventFinding| (event.start..=event.end + IGNORED_TICKS).contains(&tick);
-        events.is_none_or(|events| events.iter().any(covers))
-    };
+    let is_expected = |tick: usize| events.is_none_or(|events| !is_false(events, tick));
     let same = |left: &(usize, Alert), right: &(usize, Alert)| {
         spot(left.0) == spot(right.0) && is_expected(left.0) == is_expected(right.0)
     };

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::levels::Levels;
 use super::number::{count, stamp};
-use super::{Judgement, Report, Tape, curves, header, overview, tables, worst};
+use super::{Judgement, Report, Tape, curves, header, labelled, last_part, overview, tables, worst};
 use crate::offline::evaluation::{EPISODE_TICKS, GRACE_TICKS, IGNORED_TICKS};
 
 /// The only style; it names no other file.
@@ -31,14 +31,15 @@ pub fn page(report: &Report) -> String {
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { "tapewatch backtest: " (report.run.test) }
+                title { (report.run.title) ": " (last_part(&report.run.test)) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 main {
                     (header::header(report))
                     (contents(report.judgement.is_some()))
-                    @if let Some(judgement) = &report.judgement { (figures(judgement)) }
+                    @if let Some(judgement) = &report.judgement { (figures(report, judgement)) }
+                    (alerts(report))
                     (instruments(report, &levels))
                     (pictures(report, &levels))
                     (glossary(report.judgement.is_some()))
@@ -53,15 +54,18 @@ pub fn page(report: &Report) -> String {
 fn contents(judged: bool) -> Markup {
     let parts: &[(&str, &str)] = if judged {
         &[
-            ("#kinds", "By kind"),
-            ("#curves", "Precision, recall, delay"),
+            ("#kinds", "Events by kind"),
+            ("#curves", "Delay, precision, recall"),
+            ("#alert-kinds", "Alerts by kind"),
             ("#instruments", "Instruments"),
-            ("#misses", "Worst misses"),
-            ("#false-alarms", "Worst false alarms"),
+            ("#finds", "Events with an alert"),
+            ("#misses", "Events without an alert"),
+            ("#false-alarms", "False alarms"),
             ("#notes", "How to read this"),
         ]
     } else {
         &[
+            ("#alert-kinds", "Alerts by kind"),
             ("#instruments", "Instruments"),
             ("#alerts", "Strongest alerts"),
             ("#notes", "How to read this"),
@@ -70,27 +74,44 @@ fn contents(judged: bool) -> Markup {
     html! { nav { @for (place, name) in parts { a href=(place) { (name) } } } }
 }
 
-fn figures(judgement: &Judgement) -> Markup {
+fn figures(report: &Report, judgement: &Judgement) -> Markup {
     html! {
         section id="kinds" {
-            h2 { "What was found, by kind" }
-            p { "Kinds found least come first. Each bar is the share of the kind's events that are found." }
-            (tables::kinds(judgement))
+            h2 { "What was found, by kind of event" }
+            p {
+                "Kinds found least come first. Each bar is a share of the kind's events: those that got an alert as configured, "
+                "and those that would be found at the thresholds 1/1k and 1/10k, which only labels can tell."
+            }
+            (tables::event_kinds(report, judgement))
         }
         section.two id="curves" {
+            div {
+                h2 { "Delay" }
+                p { "How long after its start an event gets its alert. Bars on the right cover more ticks each." }
+                (curves::delays(&labelled::events(report, judgement)))
+            }
             div {
                 h2 { "Precision and recall" }
                 p {
                     "Each point of the line is a threshold: the lower it is, the more events are found and the more "
-                    "false alarms there are. The upper right corner is perfect."
+                    "false alarms there are. The upper right corner is perfect. The full mark is where the alerts stand as "
+                    "configured."
                 }
                 (curves::precision_recall(judgement))
             }
-            div {
-                h2 { "Delay" }
-                p { "How long after its start an event is found. Bars on the right cover more ticks each." }
-                (curves::delays(&judgement.breakdown))
+        }
+    }
+}
+
+fn alerts(report: &Report) -> Markup {
+    html! {
+        section id="alert-kinds" {
+            h2 { "All alerts, by kind" }
+            p {
+                "A guard's alert is called after its guard. An alert of the model is an anomaly, and stands under the feature "
+                "with the largest share in it."
             }
+            (tables::alert_kinds(report))
         }
     }
 }
@@ -126,12 +147,13 @@ fn drawings(report: &Report, levels: &Levels) -> Vec<Markup> {
             let events = report
                 .judgement
                 .as_ref()
-                .map(|judgement| worst::events_of(judgement, index));
+                .map(|judgement| labelled::events_of(report, judgement, index));
             html! {
                 article id=(format!("instrument-{index}")) {
                     h3 { (tape.instrument) }
                     p.quiet { (span_of(tape)) }
                     div.scroll { (overview::chart(tape, events.as_deref(), levels)) }
+                    (tables::alerts(tape, events.as_deref()))
                     @if let Some(events) = events.filter(|events| !events.is_empty()) {
                         @if events.len() > overview::EVENTS_DRAWN_MAX {
                             p.quiet { "Only its first " (overview::EVENTS_DRAWN_MAX) " labelled events are drawn." }
@@ -164,8 +186,8 @@ fn legend(judged: bool) -> Markup {
     html! {
         ul.legend {
             @if judged {
-                li { span.swatch.found {} "labelled event, found at 1/1k" }
-                li { span.swatch.missed {} "labelled event, missed (hollow mark above)" }
+                li { span.swatch.found {} "labelled event with an alert" }
+                li { span.swatch.missed {} "labelled event without one (hollow mark above)" }
             }
             li { span.shape { "▼" } @if judged { "alert opened on an event" } @else { "alert opened" } }
             @if judged { li { span.shape { "▽" } "alert opened elsewhere: a false alarm" } }
@@ -183,11 +205,20 @@ fn pictures(report: &Report, levels: &Levels) -> Markup {
     html! {
         @match &report.judgement {
             Some(judgement) => {
-                section id="misses" {
-                    h2 { "The worst misses" }
+                section id="finds" {
+                    h2 { "Events with an alert, one of each kind" }
                     p {
-                        "Labelled events that the 1/1k threshold misses, the lowest scores first. What is shaded is the "
-                        "event; 40 ticks before it show what was usual."
+                        "Of each kind the event whose alert opened with the highest score. What is shaded is the event; 40 ticks "
+                        "before it show what was usual."
+                    }
+                    (picture_legend(true))
+                    (worst::finds(report, judgement, levels))
+                }
+                section id="misses" {
+                    h2 { "Events without an alert" }
+                    p {
+                        "Labelled events on which no alert opened, the lowest scores first. What is shaded is the event; 40 "
+                        "ticks before it show what was usual."
                     }
                     (picture_legend(true))
                     (worst::misses(report, judgement, levels))
@@ -195,8 +226,8 @@ fn pictures(report: &Report, levels: &Levels) -> Markup {
                 section id="false-alarms" {
                     h2 { "The worst false alarms" }
                     p {
-                        "The highest scores outside all labels, one picture per episode. With real data, look twice: some "
-                        "may be oddities that nobody has labelled."
+                        "Alerts that opened far from all labels, the highest scores first. With real data, look twice: some may "
+                        "be oddities that nobody has labelled."
                     }
                     (worst::false_alarms(report, judgement, levels))
                 }
@@ -223,8 +254,8 @@ fn picture_legend(judged: bool) -> Markup {
             li { span.dash.alert {} "score from which an alert opens" }
             @if judged {
                 li { span.dash.often {} "threshold at 1/1k" }
-                li { span.swatch.found {} "event, found" }
-                li { span.swatch.missed {} "event, missed" }
+                li { span.swatch.found {} "event with an alert" }
+                li { span.swatch.missed {} "event without one" }
             }
         }
     }
@@ -249,13 +280,18 @@ fn glossary(judged: bool) -> Markup {
                     "What made the tick odd: share of the score, value seen and value expected, in the feature's own unit."
                 }
                 @if judged {
-                    dt { "found" } dd {
-                        "Some tick from the event's start to " (GRACE_TICKS) " ticks after its end reaches the threshold. "
-                        "Nothing is point-adjusted."
+                    dt { "event with an alert" } dd {
+                        "An alert opened on a tick from the event's start to " (GRACE_TICKS) " ticks after its end. Nothing is "
+                        "point-adjusted."
                     }
-                    dt { "false alarm" } dd {
-                        "An episode of ticks at or above the threshold outside all events and the " (IGNORED_TICKS)
-                        " ticks after each; a long one costs one more per " (EPISODE_TICKS) " ticks."
+                    dt { "hit, false alarm" } dd {
+                        "An alert that opened on an event or within " (IGNORED_TICKS) " ticks after it is a hit; any other is "
+                        "false."
+                    }
+                    dt { "found at 1/1k" } dd {
+                        "Some tick in the same range reaches the threshold. What this costs in false alarms is counted in "
+                        "episodes of ticks at or above the threshold; a long one costs one more per " (EPISODE_TICKS)
+                        " ticks."
                     }
                     dt { "1/1k, 1/10k" } dd {
                         "The lowest threshold, one for all instruments, that costs at most one false alarm per 1,000 or "

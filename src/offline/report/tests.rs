@@ -7,6 +7,7 @@ use crate::offline::evaluation::{Event, EventFinding, InstrumentAlerts, Instrume
 use crate::pipeline::alert::{AlertKind, AlertState, Cause, FeatureShare, Mode, Severity};
 use crate::pipeline::arms::Arm;
 use crate::pipeline::feature::inverse::{FeedUnit, FeedValues};
+use crate::pipeline::guard::Guard;
 use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use crate::pipeline::tick::{Body, Quote, Trade};
 use crate::pipeline::time::{ArrivalTime, EventTime};
@@ -19,6 +20,7 @@ const VOID: [&str; 2] = ["meta", "br"];
 
 fn run(name: &str) -> Run {
     Run {
+        title: "tapewatch backtest".to_owned(),
         program: "0.0.0".to_owned(),
         train: format!("{name}/train"),
         test: format!("{name}/test"),
@@ -215,11 +217,16 @@ fn same_run_gives_the_same_bytes() {
 fn page_with_labels_says_what_was_found_and_shows_the_worst() {
     let page = page(&report("A", true));
     for said in [
-        "2 of 3 labelled events were found",
-        "Found least: A (0 of 1)",
-        "The worst misses",
+        "1 of 3 labelled events got an alert",
+        "half of them within 5 ticks of their start",
+        "1 of 2 alerts were false</strong>: 1.00 per 10,000 ticks.",
+        "Found least: A (0 of 1), spike (1 of 2).",
+        "2 of 3 events reach a score of",
+        "Events with an alert, one of each kind",
+        "<strong>spike</strong> on A<br>ticks 995 to 1,010",
+        "Events without an alert",
         "The worst false alarms",
-        "A, ticks 2000 to 2100: missed; highest score 0.10",
+        "A, ticks 2000 to 2100: no alert; highest score 0.10, alerts open at 4.00",
         "LSTM, 1 layer of 16 units, windows of 32 rows; decoder; 5,220 parameters",
         "rotate(-45)\">spike</text>",
         "14:07:23</text>",
@@ -231,10 +238,80 @@ fn page_with_labels_says_what_was_found_and_shows_the_worst() {
     }
     assert_eq!(
         page.matches("class=\"opened\"").count(),
-        1 + 1,
-        "one in the overview, one in a picture"
+        1 + 1 + 1,
+        "one in the overview, two in pictures"
     );
     assert_eq!(page.matches("class=\"opened false\"").count(), 1);
+}
+
+#[test]
+fn what_the_configured_threshold_found_comes_before_what_labels_would_have_chosen() {
+    let page = page(&report("A", true));
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}"));
+    assert!(place("got an alert") < place("R@1/10k"));
+    assert!(place("False alarms per 10,000 ticks") < place("What the scores would have allowed"));
+    assert!(place("What the scores would have allowed") < place("R@1/1k"));
+    assert!(place("<th>with an alert</th>") < place("<th>found at 1/1k</th>"));
+    // Of instrument A: 5,000 ticks, one hit and one false alarm.
+    for column in ["hits per 10,000 ticks", "false alarms per 10,000 ticks"] {
+        assert!(
+            page.contains(&format!("<th class=\"number\">{column}</th>")),
+            "{column}"
+        );
+    }
+    let cells = "<td class=\"number\">2</td><td class=\"number\">2.0</td><td class=\"number\">2.0</td>";
+    assert!(page.contains(cells));
+}
+
+#[test]
+fn paths_of_the_machine_are_not_shown() {
+    let mut report = report("A", true);
+    report.run.train = "/home/jane/secret project/past/".to_owned();
+    report.run.test = "C:\\Users\\jane\\later".to_owned();
+    report.run.labels = Some("/home/jane/labels.csv".to_owned());
+    report.run.model = Some("../jane/model-000001.safetensors".to_owned());
+    let page = page(&report);
+    assert!(!page.contains("jane"));
+    for part in ["past", "later", "labels.csv", "model-000001.safetensors"] {
+        assert!(page.contains(&format!("<code>{part}</code>")), "{part}");
+    }
+}
+
+#[test]
+fn every_alert_stands_on_the_page_by_kind_and_by_itself_with_or_without_labels() {
+    for with_labels in [true, false] {
+        let mut report = report("A", with_labels);
+        let guard = Alert {
+            kind: AlertKind::Guard(Guard::CrossedQuote),
+            severity: Severity::Critical,
+            ..alert("quiet", 700, 7.0)
+        };
+        report.tapes[1].alerts.push((700, guard));
+        let page = page(&report);
+        let split = |hits, false_alarms| match with_labels {
+            true => format!("<td class=\"number\">{hits}</td><td class=\"number\">{false_alarms}</td>"),
+            false => String::new(),
+        };
+        let words = report.tapes[0].alerts[0].1.features[0].words();
+        let anomalies = format!(
+            "<td>anomaly</td><td>{words}</td><td class=\"number\">2</td>{}<td class=\"number\">0</td>\
+             <td class=\"number\">1</td><td class=\"number\">8.00</td>",
+            split(1, 1)
+        );
+        let crossed = format!(
+            "<td>crossed_quote</td><td></td><td class=\"number\">1</td>{}<td class=\"number\">1</td>",
+            split(0, 1)
+        );
+        assert!(page.contains(&anomalies), "{anomalies}");
+        assert!(page.contains(&crossed), "{crossed}");
+        for one_by_one in [
+            "Its alerts, one by one (2)",
+            "Its alerts, one by one (1)",
+            "<td>2013-10-08 14:07:33 UTC</td>",
+        ] {
+            assert!(page.contains(one_by_one), "{one_by_one}");
+        }
+    }
 }
 
 #[test]
