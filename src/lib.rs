@@ -159,8 +159,8 @@
 //!
 //! [`driver`](offline::driver) runs the detector in virtual time, [`backtest`](offline::backtest) fits and scores,
 //! [`evaluation`](offline::evaluation) judges against labels, [`market`](offline::market) makes a synthetic market,
-//! [`tick_files`](offline::tick_files) and [`replay`](offline::replay) read recordings, [`report`](offline::report)
-//! makes one HTML page of a backtest.
+//! [`tick_files`](offline::tick_files) and [`replay`](offline::replay) read
+//! recordings, [`report`](offline::report) makes one HTML page of a backtest or a demo.
 //!
 //! - *Absent:* Kafka and clocks. Labels reach the evaluation alone, never a fit.
 //! - *Invariant:* a page needs no other file, script or network, and no name can break out of its place in it.
@@ -168,7 +168,7 @@
 //! ## [`demo`] and [`cli`]
 //!
 //! The demo is the real daemon on the embedded broker, with a market whose faults are known; nothing in the daemon
-//! knows that it is a demo. The command line has one file per command, exit codes in one place, data on stdout, people
+//! knows that it is a demo. What was streamed is scored once more, offline, for its report. The command line has one file per command, exit codes in one place, data on stdout, people
 //! on stderr.
 //!
 //! # Who may import whom
@@ -192,7 +192,7 @@
 //! | `learner` | `config`, `kafka`, `metrics`, `model`, `pipeline`, `status`, `store`, `train`, `worker` |
 //! | `daemon` | `config`, `http`, `kafka`, `learner`, `metrics`, `model`, `status`, `store`, `worker` |
 //! | `offline` | `config`, `inject`, `model`, `pipeline`, `train` |
-//! | `demo` | `config`, `daemon`, `inject`, `kafka`, `offline`, `pipeline`, `status` |
+//! | `demo` | `config`, `daemon`, `inject`, `kafka`, `model`, `offline`, `pipeline`, `status` |
 //! | `cli` | `config`, `daemon`, `demo`, `kafka`, `model`, `offline`, `pipeline`, `status`, `store`, `telemetry`, `train` |
 //!
 //! And of the crates that are not ours: candle in `model` and `train` alone; rdkafka in `kafka`, `worker` and `demo`;

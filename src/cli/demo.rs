@@ -1,49 +1,35 @@
 //! `tapewatch demo`: everything at once, on an embedded broker.
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
+mod screen;
 
-use indicatif::ProgressBar;
+use std::path::{Path, PathBuf};
 
-use super::{Exit, say, seeds, terminal};
-use crate::config::{Config, LogConfig, LogFormat, LogLevel};
+use self::screen::Screen;
+use super::{CannotWrite, Exit, say, seeds};
+use crate::config::{Config, LogConfig, LogFormat, LogLevel, Range};
 use crate::daemon::DaemonOptions;
-use crate::demo::scenario::Scenario;
+use crate::demo::rerun;
+use crate::demo::scenario::{CLEAN_SHARE, Scenario};
 use crate::demo::sender::AHEAD_TICKS_MAX;
-use crate::demo::stage::{News, Stage};
+use crate::demo::stage::Stage;
+use crate::model::artifact::Artifact;
 use crate::offline::market::{MarketConfig, generate};
-use crate::offline::tick_files;
+use crate::offline::{report, tick_files};
 use crate::pipeline::tick::InstrumentTicks;
 use crate::pipeline::tick_reader::{TickBounds, TickReader};
-use crate::pipeline::time::EventTime;
-use crate::status::TrainingPhase;
+use crate::store::{self, ModelStore};
 use crate::telemetry;
 
-/// When the synthetic market opens: 2024-01-02 14:30:00 UTC.
-pub(super) const MARKET_OPEN: EventTime = EventTime(1_704_205_800_000_000_000);
 /// Pace of `--keep-running`: lively, and light on the machine.
 const LASTING_TICKS_PER_SEC: f64 = 5_000.0;
-/// Share of every instrument's ticks that stay clean, to learn from.
-const CLEAN_SHARE: f64 = 0.4;
+/// Slower, and the demo lasts for days; faster than any machine.
+const PACES: Range = Range::Real(1.0, 1e7);
+/// Where the report goes, unless a flag says otherwise.
+const REPORT: &str = "tapewatch-demo.html";
 
-/// Settings of the demo over the defaults: a model that is trained within seconds, and a budget that suits a short run.
+/// All that differs from the defaults, beside the folder of models and the address of the endpoints. It changes nothing
+/// of what is found: the embedded broker keeps little, so commits that come soon let the demo go on sooner.
 const SETTINGS: &str = r#"
-[alerts]
-false_alarms_per_10k_ticks = 8.0
-quiet_ticks = 32
-# Faults that are minutes apart in the market arrive within a second here.
-shock_instruments_min = 0
-hysteresis_decades = 0.3
-
-[training]
-ticks_per_instrument_max = 12000
-ticks_per_instrument_min = 1000
-held_back_share = 0.4
-
-[training.fit]
-windows_max = 8000
-epochs_max = 4
-
 [worker]
 commit_interval_ms = 100
 "#;
@@ -53,22 +39,34 @@ pub struct Arguments {
     /// Stream these recorded ticks (files or folders) in place of the synthetic market; faults are injected all the same.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     ticks: Vec<PathBuf>,
-    /// Ticks of the synthetic market (20,000 to 10,000,000).
+    /// Ticks of the synthetic market (50,000 to 10,000,000).
     // With fewer, an instrument's share of them is too small to learn from; more take gigabytes.
-    #[arg(long, default_value_t = 160_000, value_parser = clap::value_parser!(u32).range(20_000..=10_000_000))]
+    #[arg(long, default_value_t = 160_000, value_parser = clap::value_parser!(u32).range(50_000..=10_000_000))]
     size: u32,
     /// Seed of market, faults and training.
     #[arg(long, default_value_t = 1, value_parser = seeds())]
     seed: u64,
-    /// Use this model instead of training one.
+    /// Use this model instead of making one.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
+    /// Stream at most so many ticks per second; without it, as many as the daemon takes.
+    #[arg(long, value_name = "NUMBER", value_parser = |text: &str| PACES.parse(text))]
+    ticks_per_sec: Option<f64>,
     /// Go on streaming, with /metrics up, until stopped.
     #[arg(long)]
     keep_running: bool,
     /// Where /metrics and /status are served; port 0: any free one.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: String,
+    /// Where to write the report, one HTML page.
+    #[arg(long, default_value = REPORT, value_name = "FILE", conflicts_with = "no_report")]
+    report: PathBuf,
+    /// Write no report.
+    #[arg(long)]
+    no_report: bool,
+    /// Print a line for each alert, on a terminal too.
+    #[arg(long, short)]
+    verbose: bool,
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
@@ -79,6 +77,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         level: LogLevel::Warn,
         format: LogFormat::Text,
     });
+    // Whatever is wrong with the arguments is told before anything starts.
+    let report_path = (!arguments.no_report).then_some(arguments.report.as_path());
+    report_path.map(probe).transpose()?;
     let models = ModelsFolder::new()?;
     let config = config(arguments, &models)?;
     let scenario = Scenario::new(
@@ -87,13 +88,30 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         AHEAD_TICKS_MAX as usize,
         arguments.seed,
     );
-    let mut screen = Screen::new();
+    scenario.check(config.training.ticks_per_instrument_min)?;
+    let mut screen = Screen::new(arguments.verbose, &scenario, &config);
     let options = DaemonOptions {
         model: arguments.model.clone(),
     };
-    let mut stage = Stage::start(config.clone(), &options, &scenario, &mut |news| screen.show(&news))?;
-    let board = stage.play(&scenario, &mut |news| screen.show(&news))?;
+    let mut stage = Stage::start(config.clone(), &options, &scenario, &mut |news| {
+        screen.show(&scenario, &news)
+    })?;
+    if stage.is_stopped() {
+        screen.end();
+        eprintln!("interrupted before the model was ready: no tick has been scored");
+        stage.stop()?;
+        return Ok(Exit::Interrupted);
+    }
+    let mut board = stage.play(&scenario, arguments.ticks_per_sec, &mut |news| {
+        screen.show(&scenario, &news)
+    })?;
     screen.end();
+    board.seed = arguments.seed;
+    board.budget_per_10k_ticks = config.alerts.false_alarms_per_10k_ticks;
+    let artifact = match &arguments.model {
+        Some(path) => Some(store::load(path)?),
+        None => first_model(&models.path)?,
+    };
     if arguments.json {
         say(&serde_json::to_string(&board)?)?;
     } else {
@@ -101,15 +119,43 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     let failures = board.failures();
     failures.iter().for_each(|failure| eprintln!("failed: {failure}"));
-    if arguments.keep_running {
+    if let (Some(path), Some(artifact)) = (report_path, artifact) {
+        let what = match arguments.ticks.is_empty() {
+            true => format!("the demo's synthetic market, seed {}", arguments.seed),
+            false => format!("recorded ticks with injected faults, seed {}", arguments.seed),
+        };
+        let page = rerun::report(&scenario, &stage.seen_ticks(), &artifact, &config, &what)?;
+        std::fs::write(path, report::page(&page)).map_err(CannotWrite::at(path))?;
+        eprintln!("report: {}", path.display());
+    }
+    if arguments.keep_running && !board.interrupted {
         keep_running(arguments, &config, &mut stage, &mut screen)?;
     }
     stage.stop()?;
-    Ok(if failures.is_empty() {
-        Exit::Done
-    } else {
-        Exit::VerdictFailed
+    Ok(match (board.interrupted, failures.is_empty()) {
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::Done,
+        (false, false) => Exit::VerdictFailed,
     })
+}
+
+/// Makes sure that the report can be written, without touching one that is there.
+fn probe(path: &Path) -> anyhow::Result<()> {
+    let existed = path.exists();
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map_err(CannotWrite::at(path))?;
+    if !existed {
+        // What cannot be removed is written over.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// Gives the model that the daemon made first.
+fn first_model(folder: &Path) -> anyhow::Result<Option<Artifact>> {
+    let models = ModelStore::open(folder, 1)?;
+    let first = models.versions()?.first().copied();
+    Ok(first.map(|version| models.load(version)).transpose()?)
 }
 
 fn config(arguments: &Arguments, models: &ModelsFolder) -> anyhow::Result<Config> {
@@ -122,13 +168,7 @@ fn config(arguments: &Arguments, models: &ModelsFolder) -> anyhow::Result<Config
 
 fn market(arguments: &Arguments, config: &Config, seed: u64) -> anyhow::Result<Vec<InstrumentTicks>> {
     if arguments.ticks.is_empty() {
-        let market = MarketConfig {
-            instruments: 4,
-            ticks: arguments.size as usize,
-            seed,
-            start: MARKET_OPEN,
-        };
-        return Ok(generate(&market));
+        return Ok(generate(&MarketConfig::unseen(arguments.size as usize, seed)));
     }
     let decoder = tick_files::line_decoder(&config.decode).map_err(anyhow::Error::msg)?;
     let files = tick_files::list(&arguments.ticks)?;
@@ -142,16 +182,19 @@ fn market(arguments: &Arguments, config: &Config, seed: u64) -> anyhow::Result<V
 /// Streams one market after the other until a signal comes.
 fn keep_running(arguments: &Arguments, config: &Config, stage: &mut Stage, screen: &mut Screen) -> anyhow::Result<()> {
     eprintln!("streaming on; stop with Ctrl-C");
+    let pace = arguments.ticks_per_sec.unwrap_or(LASTING_TICKS_PER_SEC);
     for round in 1.. {
         let seed = arguments.seed.wrapping_add(round);
         let mut scenario = Scenario::new(market(arguments, config, seed)?, 0.0, 0, seed);
         scenario.delay(round);
-        stage.stream(&scenario, Some(LASTING_TICKS_PER_SEC), &mut |news| screen.show(&news))?;
+        screen.begin(&scenario, config);
         stage.forget();
-        if stage.daemon().stop_requested() {
+        stage.stream(&scenario, Some(pace), &mut |news| screen.show(&scenario, &news))?;
+        if stage.is_stopped() {
             break;
         }
     }
+    screen.end();
     Ok(())
 }
 
@@ -172,58 +215,5 @@ impl Drop for ModelsFolder {
     fn drop(&mut self) {
         // What cannot be removed from a folder for temporary files is removed by the system some day.
         let _ = std::fs::remove_dir_all(&self.path);
-    }
-}
-
-/// What people see: progress bars and alerts as they come, on stderr.
-struct Screen {
-    training: ProgressBar,
-    streaming: ProgressBar,
-}
-
-impl Screen {
-    fn new() -> Self {
-        Screen {
-            training: terminal::bar("training "),
-            streaming: terminal::bar("streaming"),
-        }
-    }
-
-    fn show(&mut self, news: &News<'_>) {
-        match news {
-            News::Started { brokers, http } => {
-                eprintln!("embedded broker at {brokers}: kcat -b {brokers} -t tapewatch.alerts joins in");
-                if let Some(address) = http {
-                    eprintln!("http://{address}/metrics and /status are up");
-                }
-            }
-            News::Training(status) => {
-                let share = if status.phase == TrainingPhase::Gating {
-                    1.0
-                } else {
-                    status.share
-                };
-                terminal::set_share(&self.training, share);
-            }
-            News::Streamed { share } => {
-                if !self.training.is_finished() {
-                    self.training.finish_and_clear();
-                    eprintln!("model ready; streaming");
-                }
-                terminal::set_share(&self.streaming, *share);
-            }
-            News::Alert(heard) => {
-                let line = format!("{:<8} {:<8} {}", heard.state, heard.severity, heard.summary);
-                if std::io::stderr().is_terminal() {
-                    self.streaming.println(line);
-                } else {
-                    eprintln!("{line}");
-                }
-            }
-        }
-    }
-
-    fn end(&self) {
-        self.streaming.finish_and_clear();
     }
 }

@@ -20,6 +20,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
 use crate::daemon::DaemonError;
+use crate::demo::scenario::ScenarioError;
 use crate::demo::stage::StageError;
 use crate::kafka::client::BrokerError;
 use crate::offline::backtest::BacktestError;
@@ -97,6 +98,8 @@ enum Exit {
     Io = 74,
     /// The configuration is wrong.
     Config = 78,
+    /// A signal ended it before there was a result.
+    Interrupted = 130,
 }
 
 /// Runs the command that the arguments name.
@@ -149,7 +152,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             return match error {
                 StageError::Daemon(error) => exit_of_daemon(error),
                 StageError::Broker(error) => exit_of_broker(error),
-                StageError::Embedded(_) | StageError::TimedOut(_) => Exit::Io,
+                StageError::Embedded(_) | StageError::TimedOut(_) | StageError::NoModel(_) => Exit::Io,
             };
         }
         if let Some(error) = cause.downcast_ref::<BrokerError>() {
@@ -169,6 +172,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
             || cause.is::<models::BadWeights>()
             || cause.is::<TickFileError>()
             || cause.is::<EvaluationError>()
+            || cause.is::<ScenarioError>()
         {
             return Exit::Usage;
         }

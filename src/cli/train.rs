@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::demo::MARKET_OPEN;
 use super::{ConfigArguments, Exit, terminal};
 use crate::model::base::Base;
 use crate::offline::backtest::{fit_ticks, read_folder};
@@ -25,16 +24,6 @@ pub struct Arguments {
     output: PathBuf,
 }
 
-/// The synthetic market that a base model learns from beside real ticks: as many ticks as a few real feeds.
-fn synthetic() -> MarketConfig {
-    MarketConfig {
-        instruments: 4,
-        ticks: 60_000,
-        seed: 1,
-        start: MARKET_OPEN,
-    }
-}
-
 pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut config = arguments.config.load()?;
     let bar = terminal::bar("training");
@@ -44,7 +33,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut ticks = read.instruments;
     if arguments.base {
         config.model.base = Base::None;
-        ticks.extend(generate(&synthetic()));
+        ticks.extend(generate(&MarketConfig::of_base_model()));
     }
     let artifact = fit_ticks(&ticks, &config, &mut terminal::fit_progress(&bar))?;
     let artifact = if arguments.base { to_base(artifact) } else { artifact };

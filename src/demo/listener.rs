@@ -18,12 +18,23 @@ pub struct Heard {
     pub instrument: String,
     /// How bad it is.
     pub severity: String,
+    /// The score of the tick that made this revision.
+    pub score: f64,
     /// One sentence for people.
     pub summary: String,
+    /// The tick that opened it.
+    pub opened_by: HeardOpening,
     /// The tick that made this revision.
     pub latest: HeardPosition,
     /// The model that scored the worst tick.
     pub model_version: Option<u32>,
+}
+
+/// What the demo reads of the tick that opened an alert.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HeardOpening {
+    /// Its stamp (RFC 3339).
+    pub event_time: String,
 }
 
 /// Where a tick stands.

@@ -3,6 +3,8 @@
 //! Nothing in the daemon knows that it is a demo. What was produced is compared with what was accounted for.
 
 pub mod listener;
+pub mod panel;
+pub mod rerun;
 pub mod scenario;
 pub mod scoreboard;
 pub mod sender;

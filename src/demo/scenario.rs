@@ -2,30 +2,46 @@
 
 use std::collections::BinaryHeap;
 
-use crate::inject::{self, Catalogue, Fault, Label};
+use crate::inject::{self, Catalogue, Label};
 use crate::pipeline::tick::{InstrumentTicks, Tick};
 use crate::pipeline::time::NANOS_PER_SEC;
 
-/// Faults of the demo: those that a trader would call by name. Not among them: layering (`size_oscillation`), of which the
-/// present arms find less than half.
-pub const FAULTS: [Fault; 13] = [
-    Fault::PriceSpike,
-    Fault::DecimalShift,
-    Fault::LevelShift,
-    Fault::VolatilityBurst,
-    Fault::SpreadBlowout,
-    Fault::CrossedQuote,
-    Fault::VolumeBurst,
-    Fault::QuoteStuffing,
-    Fault::StaleFeed,
-    Fault::SilentGap,
-    Fault::TimeJump,
-    Fault::OutOfOrder,
-    Fault::ForeignRows,
-];
-
 /// About one fault per that many ticks of an instrument: rare enough for an alert to end before the next begins.
 const TICKS_PER_FAULT: usize = 1200;
+
+/// Share of every instrument's ticks that stay clean, to learn from.
+pub const CLEAN_SHARE: f64 = 0.4;
+
+/// Why ticks make no scenario.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScenarioError {
+    /// None at all.
+    #[error("no ticks")]
+    Empty,
+    /// Too few to learn from.
+    #[error(
+        "{instrument} has {found} ticks and needs at least {needed}: the first 40 % of them are learnt from, and a \
+         calibration takes {learnt} or more; leave the instrument out, or give more ticks"
+    )]
+    TooFewTicks {
+        /// The instrument.
+        instrument: String,
+        /// Its ticks.
+        found: usize,
+        /// Ticks that it needs.
+        needed: usize,
+        /// Ticks that a calibration needs.
+        learnt: usize,
+    },
+    /// Ticks that no fault fits.
+    #[error("no fault can be injected into these ticks: their prices never move")]
+    NoFaults,
+}
+
+/// Gives how many ticks an instrument needs for `learnt` clean ones.
+fn needed(learnt: usize) -> usize {
+    (learnt as f64 / CLEAN_SHARE).ceil() as usize
+}
 
 /// One instrument's part.
 pub struct Feed {
@@ -47,11 +63,11 @@ pub struct Scenario {
 
 impl Scenario {
     /// Leaves the first `clean_share` (0–1) of every instrument's ticks, at most `clean_max`, as they are and injects
-    /// faults into the rest.
+    /// faults of all kinds into the rest.
     pub fn new(market: Vec<InstrumentTicks>, clean_share: f64, clean_max: usize, seed: u64) -> Self {
         let catalogue = Catalogue {
             ticks_per_fault: TICKS_PER_FAULT,
-            ..Catalogue::only(&FAULTS)
+            ..Catalogue::default()
         };
         let feeds = market
             .into_iter()
@@ -69,6 +85,30 @@ impl Scenario {
             })
             .collect();
         Scenario { feeds }
+    }
+
+    /// Makes sure that every instrument has at least `learnt` clean ticks, and that something was injected.
+    ///
+    /// # Errors
+    /// [`ScenarioError`].
+    pub fn check(&self, learnt: usize) -> Result<(), ScenarioError> {
+        let needed = needed(learnt);
+        if let Some(few) = self.feeds.iter().find(|feed| feed.ticks.len() < needed) {
+            return Err(ScenarioError::TooFewTicks {
+                instrument: few.instrument.clone(),
+                found: few.ticks.len(),
+                needed,
+                learnt,
+            });
+        }
+        match (
+            self.feeds.is_empty(),
+            self.feeds.iter().all(|feed| feed.labels.is_empty()),
+        ) {
+            (true, _) => Err(ScenarioError::Empty),
+            (false, true) => Err(ScenarioError::NoFaults),
+            (false, false) => Ok(()),
+        }
     }
 
     /// Moves all stamps on by so many days, so that the scenario follows an earlier one.
@@ -114,6 +154,25 @@ mod tests {
     use super::*;
     use crate::offline::market::{MarketConfig, generate};
     use crate::pipeline::time::EventTime;
+
+    #[test]
+    fn ticks_that_make_no_demo_are_told_by_name() {
+        let scenario = |ticks| Scenario::new(generate(&MarketConfig::unseen(ticks, 1)), CLEAN_SHARE, 2000, 1);
+        assert_eq!(scenario(50_000).check(2_000), Ok(()));
+        let few = scenario(40_000).check(2_000).unwrap_err().to_string();
+        assert!(
+            few.starts_with("EURFIC has ") && few.contains(" ticks and needs at least 5000: "),
+            "{few}"
+        );
+        assert_eq!(Scenario { feeds: Vec::new() }.check(1), Err(ScenarioError::Empty));
+        let still = generate(&MarketConfig::unseen(20_000, 1)).into_iter().map(|mut own| {
+            let first = own.ticks[0].body;
+            own.ticks.iter_mut().for_each(|tick| tick.body = first);
+            own
+        });
+        let still = Scenario::new(still.collect(), CLEAN_SHARE, 2000, 1);
+        assert_eq!(still.check(1), Err(ScenarioError::NoFaults));
+    }
 
     #[test]
     fn merging_keeps_every_tick_and_each_feeds_order() {

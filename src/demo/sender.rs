@@ -2,7 +2,6 @@
 //! broker keeps.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
@@ -15,8 +14,6 @@ use crate::offline::replay::to_json;
 /// Ticks of one partition that may wait for the daemon's commit. A tick takes less than 300 bytes with all that the
 /// broker adds, and it keeps 5 MiB per partition (`embedded::PARTITION_BYTES`).
 pub const AHEAD_TICKS_MAX: i64 = 12_000;
-/// Pause between two looks at commits while waiting for them.
-const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where a tick of the scenario stands.
 pub type Place = (i32, i64);
@@ -90,24 +87,18 @@ impl Sender {
         self.sent[feed] - self.committed[feed]
     }
 
-    /// Waits until everything sent is committed, at most until `deadline`, calling `meanwhile` between two looks; tells
-    /// whether it is.
+    /// Tells whether everything sent is committed.
     ///
     /// # Errors
     /// When the broker does not answer.
-    pub fn wait_for_commits(&mut self, deadline: Instant, mut meanwhile: impl FnMut()) -> Result<bool, BrokerError> {
-        self.flush()?;
-        loop {
-            self.look_at_commits()?;
-            if self.committed == self.sent {
-                return Ok(true);
-            }
-            if Instant::now() >= deadline {
-                return Ok(false);
-            }
-            meanwhile();
-            std::thread::sleep(LOOK_PAUSE);
-        }
+    pub fn is_all_committed(&mut self) -> Result<bool, BrokerError> {
+        self.look_at_commits()?;
+        Ok(self.committed == self.sent)
+    }
+
+    /// Gives for each feed how many of its ticks were committed when last looked at.
+    pub fn committed_ticks(&self) -> Vec<usize> {
+        self.committed.iter().map(|next| *next as usize).collect()
     }
 
     fn look_at_commits(&mut self) -> Result<(), BrokerError> {

@@ -6,6 +6,9 @@
 //! lazily; trades come in runs of one sign, as large orders are worked (Lillo, Mike & Farmer 2005). Knows no faults:
 //! see [`crate::inject`].
 
+mod characters;
+
+use self::characters::{CHARACTERS, Character, Sizes};
 use crate::inject::Draws;
 use crate::pipeline::tick::{Body, InstrumentTicks, Quote, Tick, Trade};
 use crate::pipeline::time::{EventTime, NANOS_PER_SEC};
@@ -21,6 +24,37 @@ pub struct MarketConfig {
     pub seed: u64,
     /// When trading begins.
     pub start: EventTime,
+}
+
+/// When the synthetic market opens: 2024-01-02 14:30:00 UTC.
+pub const OPEN: EventTime = EventTime(1_704_205_800_000_000_000);
+
+/// Instruments of the markets that the program makes: one of each character.
+const INSTRUMENTS: usize = 4;
+
+/// Set in the seed of every market that is shown or sent, and in none that a model has been trained on.
+const UNSEEN: u64 = 1 << 63;
+
+impl MarketConfig {
+    /// The market that the base model has learnt from, beside recorded ticks.
+    pub fn of_base_model() -> Self {
+        MarketConfig {
+            instruments: INSTRUMENTS,
+            ticks: 60_000,
+            seed: 1,
+            start: OPEN,
+        }
+    }
+
+    /// A market that the base model has not learnt from, whatever the seed (0 to 2⁶³ − 1).
+    pub fn unseen(ticks: usize, seed: u64) -> Self {
+        MarketConfig {
+            instruments: INSTRUMENTS,
+            ticks,
+            seed: seed | UNSEEN,
+            start: OPEN,
+        }
+    }
 }
 
 /// Makes the market: one list of ticks per instrument.
@@ -45,6 +79,48 @@ pub fn generate(config: &MarketConfig) -> Vec<InstrumentTicks> {
     market
 }
 
+/// A market that goes on for as long as it is asked for ticks.
+pub struct Market {
+    instruments: Vec<Instrument>,
+}
+
+impl Market {
+    /// Opens a market; `config.ticks` is of no account.
+    pub fn open(config: &MarketConfig) -> Self {
+        let character = |index: usize| &CHARACTERS[index % CHARACTERS.len()];
+        let open = |index| {
+            Instrument::new(
+                character(index),
+                Draws::new(config.seed, index as u64 + 1),
+                config.start,
+            )
+        };
+        Market {
+            instruments: (0..config.instruments).map(open).collect(),
+        }
+    }
+
+    /// Gives the names of the instruments.
+    pub fn names(&self) -> Vec<String> {
+        (0..self.instruments.len()).map(name).collect()
+    }
+
+    /// Gives the mean rate of all instruments together (ticks per second of market time, > 0).
+    pub fn ticks_per_sec(&self) -> f64 {
+        let rates = self
+            .instruments
+            .iter()
+            .map(|instrument| instrument.character.ticks_per_sec);
+        rates.sum()
+    }
+
+    /// Makes the next ticks of one instrument.
+    pub fn next_ticks(&mut self, instrument: usize, count: usize) -> Vec<Tick> {
+        let instrument = &mut self.instruments[instrument];
+        (0..count).map(|_| instrument.next_tick()).collect()
+    }
+}
+
 /// Names an instrument: ACME, …, and ACME2 when the characters come round again.
 fn name(index: usize) -> String {
     let character = &CHARACTERS[index % CHARACTERS.len()];
@@ -53,121 +129,6 @@ fn name(index: usize) -> String {
         round => format!("{}{}", character.name, round + 1),
     }
 }
-
-/// What makes one kind of instrument unlike another.
-struct Character {
-    name: &'static str,
-    /// First price (price steps, ≫ 1).
-    price_steps: f64,
-    /// Price steps in one unit of price (count, ≥ 1).
-    steps_per_unit: f64,
-    /// Standard deviation of the latent price's move per tick (price steps, > 0).
-    volatility_steps: f64,
-    /// Mean rate (ticks per second, > 0).
-    ticks_per_sec: f64,
-    /// How much busier the ends of a session are than its middle (relative, 0–1).
-    session_depth: f64,
-    /// Share of trades among ticks (0–1).
-    trade_share: f64,
-    /// Share of quotes that move a price without need (0–1).
-    restless_share: f64,
-    /// How often a new spread is a step wider than the least, and again (probability, 0–1).
-    wide_share: f64,
-    /// Least spread (price steps, ≥ 1).
-    spread_steps_min: f64,
-    /// Sizes, where the feed has them.
-    sizes: Option<Sizes>,
-    /// Whether the feed numbers its ticks.
-    numbered: bool,
-    /// Resolution of the feed's stamps (nanoseconds, ≥ 1).
-    stamp_nanos: i64,
-}
-
-/// The sizes of one kind of instrument.
-struct Sizes {
-    /// Lots in one unit of size (count, > 0).
-    lots_per_unit: f64,
-    /// Median size displayed on one side (lots, ≥ 1).
-    queue_lots: f64,
-    /// Median size of a trade (lots, ≥ 1).
-    trade_lots: f64,
-}
-
-/// A share, a very fast crypto pair, a currency pair without sizes, a future whose feed has trades alone.
-const CHARACTERS: [Character; 4] = [
-    Character {
-        name: "ACME",
-        price_steps: 8_725.0,
-        steps_per_unit: 100.0,
-        volatility_steps: 0.32,
-        ticks_per_sec: 6.0,
-        session_depth: 0.7,
-        trade_share: 0.15,
-        restless_share: 0.06,
-        wide_share: 0.35,
-        spread_steps_min: 1.0,
-        sizes: Some(Sizes {
-            lots_per_unit: 0.01,
-            queue_lots: 4.0,
-            trade_lots: 1.5,
-        }),
-        numbered: true,
-        stamp_nanos: 1_000,
-    },
-    Character {
-        name: "GLOBEX",
-        price_steps: 618_000.0,
-        steps_per_unit: 10.0,
-        volatility_steps: 0.9,
-        ticks_per_sec: 24.0,
-        session_depth: 0.2,
-        trade_share: 0.35,
-        restless_share: 0.03,
-        wide_share: 0.15,
-        spread_steps_min: 1.0,
-        sizes: Some(Sizes {
-            lots_per_unit: 1_000.0,
-            queue_lots: 3_000.0,
-            trade_lots: 25.0,
-        }),
-        numbered: true,
-        stamp_nanos: 1,
-    },
-    Character {
-        name: "EURFIC",
-        price_steps: 137_600.0,
-        steps_per_unit: 100_000.0,
-        volatility_steps: 0.8,
-        ticks_per_sec: 4.0,
-        session_depth: 0.5,
-        trade_share: 0.0,
-        restless_share: 0.75,
-        wide_share: 0.45,
-        spread_steps_min: 1.0,
-        sizes: None,
-        numbered: false,
-        stamp_nanos: 1_000_000,
-    },
-    Character {
-        name: "GOLDF",
-        price_steps: 13_130.0,
-        steps_per_unit: 10.0,
-        volatility_steps: 0.3,
-        ticks_per_sec: 5.0,
-        session_depth: 0.6,
-        trade_share: 1.0,
-        restless_share: 0.05,
-        wide_share: 0.2,
-        spread_steps_min: 1.0,
-        sizes: Some(Sizes {
-            lots_per_unit: 1.0,
-            queue_lots: 12.0,
-            trade_lots: 1.2,
-        }),
-        numbered: false,
-        stamp_nanos: 1_000_000,
-    },
-];
 
 /// One instrument under way.
 struct Instrument {
@@ -525,6 +486,18 @@ mod tests {
     fn same_seed_gives_the_same_bits_and_another_seed_does_not() {
         assert_eq!(market(5_000, 3), market(5_000, 3));
         assert_ne!(market(5_000, 3), market(5_000, 4));
+    }
+
+    #[test]
+    fn no_seed_gives_the_market_that_the_base_model_has_learnt_from() {
+        let learnt = generate(&MarketConfig::of_base_model());
+        for seed in [0, 1, 2, i64::MAX as u64] {
+            let unseen = generate(&MarketConfig::unseen(60_000, seed));
+            for (unseen, learnt) in unseen.iter().zip(&learnt) {
+                assert_eq!(unseen.instrument, learnt.instrument);
+                assert_ne!(unseen.ticks[..100], learnt.ticks[..100], "seed {seed}");
+            }
+        }
     }
 
     #[test]

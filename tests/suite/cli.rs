@@ -56,8 +56,8 @@ fn numbers_out_of_range_end_with_2_and_the_range() {
     let folder = folder("");
     let backtest = ["backtest", "--train", "x", "--test", "x"];
     for (command, flag, value, range) in [
-        (&["demo"][..], "--size", "0", "20000..=10000000"),
-        (&["demo"], "--size", "99999999999", "20000..=10000000"),
+        (&["demo"][..], "--size", "0", "50000..=10000000"),
+        (&["demo"], "--size", "99999999999", "50000..=10000000"),
         (&["demo"], "--seed", "18446744073709551615", "0..=9223372036854775807"),
         (&backtest, "--seed", "9223372036854775808", "0..=9223372036854775807"),
         (&backtest, "--zero-shot", "1", "2..=100"),
@@ -92,7 +92,9 @@ fn numbers_out_of_range_end_with_2_and_the_range() {
 fn help_and_version_go_to_stdout_and_end_with_0() {
     let folder = folder("");
     let help = expect(folder.path(), 0, &["--help"]);
-    for command in ["run", "demo", "train", "backtest", "models", "replay", "check"] {
+    for command in [
+        "run", "demo", "train", "backtest", "models", "replay", "check",
+    ] {
         assert!(help.stdout.contains(&format!("  {command} ")), "{}", help.stdout);
         assert!(expect(folder.path(), 0, &[command, "--help"]).stdout.contains("Usage:"));
     }
