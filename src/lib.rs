@@ -158,8 +158,8 @@
 //! ## [`offline`]: recorded and synthetic ticks
 //!
 //! [`driver`](offline::driver) runs the detector in virtual time, [`backtest`](offline::backtest) fits and scores,
-//! [`evaluation`](offline::evaluation) judges against labels, [`market`](offline::market) makes a synthetic market,
-//! [`tick_files`](offline::tick_files) and [`replay`](offline::replay) read
+//! [`evaluation`](offline::evaluation) judges against labels, [`market`](offline::market) makes a synthetic market and
+//! [`endless`](offline::endless) one that goes on, [`tick_files`](offline::tick_files) and [`replay`](offline::replay) read
 //! recordings, [`report`](offline::report) makes one HTML page of a backtest or a demo.
 //!
 //! - *Absent:* Kafka and clocks. Labels reach the evaluation alone, never a fit.

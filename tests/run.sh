@@ -53,6 +53,7 @@ need_openssl
 need_or_skip "the tests on a real Kafka" java openjdk-21-jre-headless openjdk-17-jre-headless default-jre-headless
 need_or_skip "the tests on a real Kafka" mvn maven
 need "checking the alert rules and the dashboard" promtool prometheus || true
+need "checking the routes of alerts" amtool prometheus-alertmanager || true
 need "checking the systemd unit" systemd-analyze systemd || true
 need "checking the compose file" docker-compose docker-compose || true
 need "checking the dashboard" python3 python3-minimal || true
@@ -73,6 +74,9 @@ step "deployment files"
 if has promtool; then
     promtool check config deploy/prometheus/prometheus.yml
     promtool test rules deploy/prometheus/alerts_test.yml
+fi
+if has amtool; then
+    amtool check-config deploy/alertmanager/alertmanager.yml
 fi
 if has docker-compose; then
     docker-compose -f docker-compose.yml config -q

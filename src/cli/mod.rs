@@ -5,6 +5,7 @@
 mod backtest;
 mod check;
 mod demo;
+mod generate;
 mod models;
 mod replay;
 mod run;
@@ -57,6 +58,8 @@ enum Command {
     Models(models::Arguments),
     /// Send recorded ticks to a topic.
     Replay(replay::Arguments),
+    /// Send a synthetic market to a topic, with faults or without, until stopped.
+    Generate(generate::Arguments),
     /// Validate a configuration.
     Check(check::Arguments),
 }
@@ -123,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(arguments) => backtest::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
     };
     match result {

@@ -5,6 +5,7 @@
 
 pub mod backtest;
 pub mod driver;
+pub mod endless;
 pub mod evaluation;
 pub mod market;
 pub mod replay;

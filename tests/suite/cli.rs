@@ -93,7 +93,7 @@ fn help_and_version_go_to_stdout_and_end_with_0() {
     let folder = folder("");
     let help = expect(folder.path(), 0, &["--help"]);
     for command in [
-        "run", "demo", "train", "backtest", "models", "replay", "check",
+        "run", "demo", "train", "backtest", "models", "replay", "generate", "check",
     ] {
         assert!(help.stdout.contains(&format!("  {command} ")), "{}", help.stdout);
         assert!(expect(folder.path(), 0, &[command, "--help"]).stdout.contains("Usage:"));

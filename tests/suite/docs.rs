@@ -186,13 +186,14 @@ fn every_guard_is_in_the_page_on_detection() {
 /// The table of commands names every flag of every command, by its short or its long form, and none that there is not.
 #[test]
 fn flags_of_the_page_on_operations_are_those_of_the_commands() {
-    const COMMANDS: [&str; 9] = [
+    const COMMANDS: [&str; 10] = [
         "run",
         "check",
         "demo",
         "train",
         "backtest",
         "replay",
+        "generate",
         "models show",
         "models export",
         "models import",

@@ -19,11 +19,13 @@ mod wait;
 
 mod allocations;
 mod cli;
+mod compose;
 mod demo;
 mod deploy;
 mod docs;
 mod features;
 mod gate;
+mod generate;
 mod golden;
 mod large_model;
 mod laws;
