@@ -54,6 +54,7 @@
 //! | [`decode`](pipeline::decode), [`repeats`](pipeline::repeats), [`tick_reader`](pipeline::tick_reader) | Which tick is in these bytes, and did it come before? |
 //! | [`clock`](pipeline::clock), [`market_time`](pipeline::market_time) | What time is it on this partition, and for this instrument? |
 //! | [`guard`](pipeline::guard) | Is this tick possible at all, and which numbers say that it is not? |
+//! | [`plausible`](pipeline::plausible) | May anybody learn from this tick's prices? |
 //! | [`feature`](pipeline::feature) with [`robust`](pipeline::robust), [`inverse`](pipeline::feature::inverse) | Which numbers describe a tick among those before, and what do they mean in the feed's units? |
 //! | [`scaler`](pipeline::scaler), [`window`](pipeline::window), [`batch`](pipeline::batch), [`score`](pipeline::score) | What does the model get to see? |
 //! | [`arms`](pipeline::arms), [`calibration`](pipeline::calibration), [`tail`](pipeline::tail), [`tails`](pipeline::tails) | How rarely is a normal tick as odd as this one? |
@@ -75,6 +76,8 @@
 //!   cut into batches.
 //! - *Invariant:* an alert is published, or counted in the shock that it was folded into; what couples instruments are
 //!   shocks and the total budget, and neither touches a score.
+//! - *Invariant:* a tick of implausible prices is left to the guards: it changes no feature of a later tick, no model scores it
+//!   and none is made of it.
 //! - *Invariant:* instruments, rows per instrument, sequence numbers remembered and the length of names are bounded.
 //!
 //! ## [`inject`]: the catalogue of faults

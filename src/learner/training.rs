@@ -159,7 +159,12 @@ impl Learner {
                 "the newest ticks alone are learnt from: memory holds no more"
             );
         } else {
-            tracing::info!(kept, duplicates = read.duplicates, "ticks read for a training");
+            tracing::info!(
+                kept,
+                duplicates = read.duplicates,
+                implausible = read.implausible,
+                "ticks read for a training"
+            );
         }
         Ok(read)
     }

@@ -285,7 +285,9 @@ impl Detector {
         let Some(instrument) = &mut self.slots[slot] else {
             return (Outcome::OverCap, None);
         };
-        instrument.take_row(tick);
+        if !instrument.take_row(tick) {
+            return (Outcome::Implausible, None);
+        }
         let Some(model) = &self.model else {
             return (Outcome::NoModel, None);
         };

@@ -15,6 +15,7 @@ mod scales;
 mod size;
 mod trend;
 
+use super::plausible::Plausibility;
 use super::tick::Tick;
 pub use scales::Scales;
 
@@ -159,6 +160,7 @@ impl Columns<'_> {
 /// What the features remember of one instrument.
 #[derive(Clone, Debug)]
 pub struct FeatureState {
+    plausibility: Plausibility,
     price: price::PriceState,
     reversal: reversal::ReversalState,
     trend: trend::TrendState,
@@ -173,6 +175,7 @@ pub struct FeatureState {
 impl Default for FeatureState {
     fn default() -> Self {
         FeatureState {
+            plausibility: Plausibility::default(),
             price: price::PriceState::new(),
             reversal: reversal::ReversalState::new(),
             trend: trend::TrendState::new(),
@@ -186,10 +189,15 @@ impl Default for FeatureState {
 }
 
 impl FeatureState {
-    /// Computes the row of one tick and takes the tick in.
+    /// Computes the row of one tick and takes the tick in, unless its prices are [implausible](super::plausible): then there
+    /// is no row, and the features of later ticks are what they would be without it.
     ///
     /// Prices of zero or less say nothing about moves; such a tick counts as one that repeats the prices before.
-    pub fn observe(&mut self, tick: &Tick) -> FeatureRow {
+    pub fn observe(&mut self, tick: &Tick) -> Option<FeatureRow> {
+        self.plausibility.holds(&tick.body).then(|| self.take(tick))
+    }
+
+    fn take(&mut self, tick: &Tick) -> FeatureRow {
         let mut row = [0.0; FEATURES];
         let mut columns = Columns {
             row: &mut row,

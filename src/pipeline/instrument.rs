@@ -108,14 +108,18 @@ impl Instrument {
         scorer.score(std::slice::from_mut(&mut item), &mut workspace, &mut evidence);
     }
 
-    /// Computes the row of a tick and keeps it, as model input too where there is a model.
-    pub fn take_row(&mut self, tick: &Tick) {
-        let raw = self.features.observe(tick);
+    /// Computes the row of a tick and keeps it, as model input too where there is a model; false when the tick has none,
+    /// because its prices are implausible.
+    pub fn take_row(&mut self, tick: &Tick) -> bool {
+        let Some(raw) = self.features.observe(tick) else {
+            return false;
+        };
         let input = self
             .calibration
             .as_ref()
             .map_or(raw, |calibration| calibration.transform.apply(&raw));
         self.window.push(raw, input);
         self.rows_seen = self.rows_seen.saturating_add(1);
+        true
     }
 }

@@ -23,6 +23,7 @@ mod instrument;
 pub mod market_time;
 pub mod opening_rates;
 mod partition;
+pub mod plausible;
 pub mod position;
 pub mod repeats;
 pub mod robust;

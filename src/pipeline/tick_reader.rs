@@ -1,13 +1,14 @@
 //! The tick reader: gathers the ticks that a model is made of, instrument by instrument and in order of arrival.
 //!
-//! It takes what a detector would score: [`Repeats`] says what a duplicate is, here as in the guard, and instruments
-//! beyond the cap are not looked at. What it holds is bounded: where all ticks together are too many, the instruments that
+//! It takes what a detector would score: [`Repeats`] says what a duplicate is, here as in the guard, [`Plausibility`] which
+//! prices teach nobody, here as in the features, and instruments beyond the cap are not looked at. What it holds is bounded: where all ticks together are too many, the instruments that
 //! have the most give up their oldest ones. Knows neither topics nor files; whoever reads these decodes and pushes.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::plausible::Plausibility;
 use super::repeats::Repeats;
 use super::tick::{InstrumentTicks, Tick};
 
@@ -65,6 +66,8 @@ pub struct Gathered {
     pub thinned: Thinned,
     /// Duplicates that were left out.
     pub duplicates: usize,
+    /// Ticks of implausible prices that were left out.
+    pub implausible: usize,
 }
 
 /// Gathers the newest ticks of every instrument, within bounds.
@@ -74,6 +77,7 @@ pub struct TickReader {
     /// Ticks held of all instruments.
     ticks: usize,
     duplicates: usize,
+    implausible: usize,
 }
 
 /// What is held of one instrument.
@@ -81,7 +85,8 @@ pub struct TickReader {
 struct Held {
     ticks: VecDeque<Tick>,
     repeats: Repeats,
-    /// Ticks that came, duplicates left out.
+    plausibility: Plausibility,
+    /// Ticks that came, without those that are left out.
     seen: usize,
 }
 
@@ -114,6 +119,7 @@ impl TickReader {
             by_instrument: BTreeMap::new(),
             ticks: 0,
             duplicates: 0,
+            implausible: 0,
         }
     }
 
@@ -127,6 +133,10 @@ impl TickReader {
         };
         if held.repeats.came_before(&tick) {
             self.duplicates += 1;
+            return;
+        }
+        if !held.plausibility.holds(&tick.body) {
+            self.implausible += 1;
             return;
         }
         held.seen += 1;
@@ -161,6 +171,7 @@ impl TickReader {
             thinned: Thinned { kept: self.ticks, of },
             instruments: self.by_instrument.into_iter().map(list).collect(),
             duplicates: self.duplicates,
+            implausible: self.implausible,
         }
     }
 }
@@ -226,6 +237,27 @@ mod tests {
         assert_eq!(numbers(&gathered, 1), [1]);
         assert_eq!(gathered.duplicates, 2);
         assert_eq!(gathered.thinned, Thinned { kept: 6, of: 6 });
+    }
+
+    #[test]
+    fn a_tick_of_implausible_prices_is_left_out_and_counted() {
+        let mut reader = TickReader::new(WIDE);
+        for number in 0..20 {
+            reader.push("A", tick(number));
+        }
+        let place_holder = Tick {
+            body: Body::Trade(Trade {
+                price: 9_999_999_999.0,
+                size: None,
+            }),
+            ..tick(20)
+        };
+        reader.push("A", place_holder);
+        reader.push("A", tick(21));
+        let gathered = reader.finish();
+        assert_eq!(gathered.implausible, 1);
+        assert_eq!(numbers(&gathered, 0).last(), Some(&21));
+        assert_eq!(gathered.thinned, Thinned { kept: 21, of: 21 });
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum Outcome {
     AlreadyApplied,
     /// Its feed sequence number was seen before, with the same stamp; a guard alone saw it.
     Duplicate,
+    /// Its price is a multiple of the instrument's last ones, or a fraction; guards alone saw it, and nothing learns from it.
+    Implausible,
     /// It is no tick; it became a dead letter.
     Rejected,
     /// Its instrument is one too many.
@@ -27,13 +29,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, in a fixed order.
-    pub const ALL: [Outcome; 8] = [
+    pub const ALL: [Outcome; 9] = [
         Outcome::Scored,
         Outcome::BetweenStrides,
         Outcome::WarmUp,
         Outcome::NoModel,
         Outcome::AlreadyApplied,
         Outcome::Duplicate,
+        Outcome::Implausible,
         Outcome::Rejected,
         Outcome::OverCap,
     ];
@@ -47,6 +50,7 @@ impl Outcome {
             Outcome::NoModel => "no_model",
             Outcome::AlreadyApplied => "already_applied",
             Outcome::Duplicate => "duplicate",
+            Outcome::Implausible => "implausible",
             Outcome::Rejected => "rejected",
             Outcome::OverCap => "over_cap",
         }

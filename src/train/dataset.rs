@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::inject::Label;
-use crate::pipeline::feature::{FeatureRow, FeatureState};
+use crate::pipeline::feature::{FEATURES, FeatureRow, FeatureState};
 use crate::pipeline::tick::Tick;
 
 /// Rows after which an instrument's levels mean something: the first of a chunk are not learnt from. `detector.warm_up_rows`
@@ -25,10 +25,16 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Computes the rows of one instrument's ticks from a fresh state.
+    /// Computes the rows of one instrument's ticks from a fresh state. A tick whose prices are implausible has no row of its
+    /// own: the one before stands in its place, as a tick that says nothing new.
     pub fn new(instrument: &str, ticks: &[Tick], labels: Vec<Label>) -> Self {
         let mut state = FeatureState::default();
-        let rows = ticks.iter().map(|tick| state.observe(tick)).collect();
+        let mut last = [0.0; FEATURES];
+        let row = |tick| {
+            last = state.observe(tick).unwrap_or(last);
+            last
+        };
+        let rows = ticks.iter().map(row).collect();
         Chunk {
             instrument: instrument.into(),
             rows,

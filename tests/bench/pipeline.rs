@@ -78,7 +78,7 @@ fn keep(rows: impl Iterator<Item = FeatureRow>) {
 
 fn rows_of(ticks: &[Tick]) -> impl Iterator<Item = FeatureRow> {
     let mut state = FeatureState::default();
-    ticks.iter().map(move |tick| state.observe(tick))
+    ticks.iter().filter_map(move |tick| state.observe(tick))
 }
 
 fn guard(config: &GuardConfig, ticks: &[Tick]) {

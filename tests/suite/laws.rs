@@ -195,3 +195,42 @@ fn same_ticks_and_seed_train_the_same_bytes() {
     let again = market::train_on(&market::ticks(3, 9000, 11), 1);
     assert_eq!(again.to_bytes().unwrap(), market::trained().to_bytes().unwrap());
 }
+
+#[test]
+fn place_holders_among_the_ticks_change_no_score_of_the_others() {
+    let ticks = &market::ticks(1, 4_000, 9)[0].ticks;
+    let line = |tick: &Tick| {
+        Some(
+            to_json(
+                "ACME",
+                &Tick {
+                    sequence: None,
+                    ..*tick
+                },
+            )
+            .into_bytes(),
+        )
+    };
+    let place_holder = |tick: &Tick| {
+        let ask = 9_999_999_999.0;
+        let body = match tick.body {
+            Body::Quote(quote) => Body::Quote(Quote { ask, ..quote }),
+            Body::Trade(trade) => Body::Trade(Trade { price: ask, ..trade }),
+        };
+        line(&Tick { body, ..*tick })
+    };
+    let clean = in_order(ticks.iter().map(line).collect());
+    let dirty = ticks.iter().enumerate().flat_map(|(index, tick)| {
+        let before = (index > 20 && index % 50 == 7).then(|| place_holder(tick));
+        before.into_iter().chain([line(tick)])
+    });
+    let dirty = in_order(dirty.collect());
+    let runs = [clean, dirty].map(|lines| run(&market::config(), Some(market::trained().model()), &lines, 64));
+    assert_eq!(runs[1].count(Outcome::Implausible), ticks.len() / 50);
+    let scores = runs.each_ref().map(|run| {
+        let scored = run.verdicts.iter().filter(|verdict| verdict.outcome == Outcome::Scored);
+        scored.map(|verdict| verdict.score).collect::<Vec<f32>>()
+    });
+    assert!(scores[0].len() > 3_000);
+    assert_eq!(scores[0], scores[1]);
+}

@@ -44,7 +44,7 @@ fn walk(i: i64) -> f64 {
 fn warm(ticks: i64) -> FeatureState {
     let mut state = FeatureState::default();
     for i in 0..ticks {
-        state.observe(&quote_at(i, walk(i)));
+        state.take(&quote_at(i, walk(i)));
     }
     state
 }
@@ -76,7 +76,7 @@ fn rows_are_finite_whatever_the_prices() {
                 ask_size: Some(price.abs()),
             }),
         };
-        let row = state.observe(&Tick {
+        let row = state.take(&Tick {
             event_time: EventTime(time),
             sequence: None,
             body,
@@ -102,7 +102,7 @@ fn unit_of_price_and_size_does_not_matter() {
     let (mut plain, mut scaled) = (FeatureState::default(), FeatureState::default());
     for i in 0..500 {
         let tick = quote_at(i, walk(i));
-        let (row, other) = (plain.observe(&tick), scaled.observe(&scale(tick)));
+        let (row, other) = (plain.take(&tick), scaled.take(&scale(tick)));
         for (feature, (a, b)) in CATALOGUE.iter().zip(row.iter().zip(&other)) {
             assert!(
                 (a - b).abs() < 1e-3 * (1.0 + a.abs()),
@@ -116,17 +116,14 @@ fn unit_of_price_and_size_does_not_matter() {
 #[test]
 fn wild_print_shows_at_once_and_leaves_no_trace_in_the_scale() {
     let (mut clean, mut hit) = (warm(1000), warm(1000));
-    let spike = hit.observe(&quote_at(1000, 1000.0));
-    clean.observe(&quote_at(1000, walk(1000)));
+    let spike = hit.take(&quote_at(1000, 1000.0));
+    clean.take(&quote_at(1000, walk(1000)));
     assert!(spike[column("reference_return")] > 1000.0);
     for i in 1001..1010 {
-        clean.observe(&quote_at(i, walk(i)));
-        hit.observe(&quote_at(i, walk(i)));
+        clean.take(&quote_at(i, walk(i)));
+        hit.take(&quote_at(i, walk(i)));
     }
-    let (a, b) = (
-        clean.observe(&quote_at(1010, 100.5)),
-        hit.observe(&quote_at(1010, 100.5)),
-    );
+    let (a, b) = (clean.take(&quote_at(1010, 100.5)), hit.take(&quote_at(1010, 100.5)));
     let ratio = b[column("reference_return")] / a[column("reference_return")];
     assert!((0.9..1.1).contains(&ratio), "{ratio}");
 }
@@ -136,9 +133,9 @@ fn a_quote_that_the_next_takes_back_counts_more_than_one_that_stands_for_a_while
     let quick = |stands: i64| {
         let mut state = warm(1000);
         for i in 0..stands {
-            state.observe(&quote_at(1000 + i, 101.0));
+            state.take(&quote_at(1000 + i, 101.0));
         }
-        let row = state.observe(&quote_at(1000 + stands, 100.0));
+        let row = state.take(&quote_at(1000 + stands, 100.0));
         (row[column("quick_quote_reversal")], row[column("quote_reversal")])
     };
     let (one, three) = (quick(1), quick(3));
@@ -150,13 +147,13 @@ fn a_quote_that_the_next_takes_back_counts_more_than_one_that_stands_for_a_while
 #[test]
 fn a_print_beyond_the_quotes_shows_once_more_when_the_next_comes_back() {
     let mut state = warm(1000);
-    state.observe(&trade_at(1000, walk(999), 1.0));
-    let out = state.observe(&trade_at(1001, walk(999) + 1.0, 1.0));
+    state.take(&trade_at(1000, walk(999), 1.0));
+    let out = state.take(&trade_at(1001, walk(999) + 1.0, 1.0));
     assert_eq!(out[column("outside_and_back")], 0.0);
-    state.observe(&quote_at(1002, walk(999)));
-    let back = state.observe(&trade_at(1003, walk(999), 1.0));
+    state.take(&quote_at(1002, walk(999)));
+    let back = state.take(&trade_at(1003, walk(999), 1.0));
     assert!(back[column("outside_and_back")] < -10.0);
-    let next = state.observe(&trade_at(1004, walk(999) - 0.01, 1.0));
+    let next = state.take(&trade_at(1004, walk(999) - 0.01, 1.0));
     assert_eq!(next[column("outside_and_back")], 0.0);
 }
 
@@ -169,8 +166,8 @@ fn sides_that_move_alone_or_alike_are_told_apart() {
         if let (Body::Quote(quote), true) = (&mut tick.body, i % 2 == 0) {
             quote.ask += 0.01;
         }
-        last = alone.observe(&tick);
-        other = alike.observe(&quote_at(i, walk(i)));
+        last = alone.take(&tick);
+        other = alike.take(&quote_at(i, walk(i)));
     }
     let shares = |row: &FeatureRow| (row[column("lone_side_share")], row[column("parallel_share")]);
     assert_eq!((shares(&last), shares(&other)), ((1.0, 0.0), (0.0, 1.0)));
@@ -182,7 +179,7 @@ fn moves_ten_times_as_large_show_by_their_logarithm() {
     let mut row = [0.0; FEATURES];
     for i in 0..2060 {
         let step = if i < 2000 { 0.01 } else { 0.1 };
-        row = state.observe(&quote_at(i, 100.0 + step * (i % 2) as f64));
+        row = state.take(&quote_at(i, 100.0 + step * (i % 2) as f64));
     }
     let found = row[column("move_size_8")];
     assert!((1.9..2.4).contains(&found), "{found}");
@@ -193,13 +190,13 @@ fn quotes_between_two_trades_are_no_updates_of_the_trades() {
     let quick = |quotes: i64| {
         let mut state = warm(1000);
         for i in 0..60 {
-            state.observe(&trade_at(1000 + i, 100.0 + 0.01 * (i % 2) as f64, 1.0));
+            state.take(&trade_at(1000 + i, 100.0 + 0.01 * (i % 2) as f64, 1.0));
         }
-        state.observe(&trade_at(1060, 101.0, 1.0));
+        state.take(&trade_at(1060, 101.0, 1.0));
         for i in 0..quotes {
-            state.observe(&quote_at(1061 + i, walk(i)));
+            state.take(&quote_at(1061 + i, walk(i)));
         }
-        state.observe(&trade_at(1061 + quotes, 100.0, 1.0))[column("quick_trade_reversal")]
+        state.take(&trade_at(1061 + quotes, 100.0, 1.0))[column("quick_trade_reversal")]
     };
     assert!(quick(0) < -10.0);
     assert_eq!(quick(0), quick(7));
@@ -209,9 +206,9 @@ fn quotes_between_two_trades_are_no_updates_of_the_trades() {
 fn trade_only_feed_moves_the_reference_and_its_sizes() {
     let mut state = FeatureState::default();
     for i in 0..500 {
-        state.observe(&trade_at(i, walk(i), 10.0 + (i % 3) as f64));
+        state.take(&trade_at(i, walk(i), 10.0 + (i % 3) as f64));
     }
-    let row = state.observe(&trade_at(500, walk(500) + 1.0, 1000.0));
+    let row = state.take(&trade_at(500, walk(500) + 1.0, 1000.0));
     assert!(row[column("reference_return")] > 5.0);
     assert!(row[column("trade_size")] > 3.0);
     assert_eq!(row[column("spread")], 0.0);
@@ -221,7 +218,7 @@ fn trade_only_feed_moves_the_reference_and_its_sizes() {
 #[test]
 fn stamp_that_goes_back_shows_as_negative_gap() {
     let mut state = warm(500);
-    let row = state.observe(&quote_at(400, walk(500)));
+    let row = state.take(&quote_at(400, walk(500)));
     assert!(row[column("gap")] < -3.0, "{}", row[column("gap")]);
 }
 
@@ -230,7 +227,7 @@ fn frozen_price_grows_old() {
     let mut state = warm(500);
     let mut row = [0.0; FEATURES];
     for i in 500..700 {
-        row = state.observe(&quote_at(i, 100.0));
+        row = state.take(&quote_at(i, 100.0));
     }
     assert!(row[column("price_age")] > 5.0);
     assert!(row[column("bid_age")] > 5.0);

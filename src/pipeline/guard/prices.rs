@@ -2,6 +2,7 @@
 
 use super::longest::Longest;
 use super::{Fact, Failed, Guard, GuardConfig, Side, Still};
+use crate::pipeline::plausible::is_far;
 use crate::pipeline::robust::RunningMedian;
 use crate::pipeline::tick::{Body, Quote, Trade};
 
@@ -84,8 +85,7 @@ impl Prices {
 }
 
 fn is_absurd(config: &GuardConfig, price: f64, median: Option<f64>) -> bool {
-    let is_far = |median: f64| price > median * config.price_ratio_max || price * config.price_ratio_max < median;
-    price <= 0.0 || median.is_some_and(is_far)
+    price <= 0.0 || median.is_some_and(|median| is_far(price, median, config.price_ratio_max))
 }
 
 fn is_shifted(config: &GuardConfig, price: f64, median: Option<f64>) -> bool {

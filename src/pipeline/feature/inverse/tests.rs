@@ -223,7 +223,7 @@ fn check(feed: Feed) -> BTreeSet<&'static str> {
     let mut state = FeatureState::default();
     let mut checked = BTreeSet::new();
     for end in 1..=ticks.len() {
-        let row = state.observe(&ticks[end - 1]);
+        let row = state.take(&ticks[end - 1]);
         let scales = *state.scales();
         // Levels need a few ticks before they are there.
         if end <= 600 {
@@ -255,7 +255,7 @@ fn check(feed: Feed) -> BTreeSet<&'static str> {
 fn steady(body: impl Fn(f64) -> Body) -> Seen<'static> {
     let mut state = FeatureState::default();
     let mut observe = |i: i64| {
-        state.observe(&Tick {
+        state.take(&Tick {
             event_time: EventTime(i * 1_000_000),
             sequence: None,
             body: body(if i % 2 == 0 { 100.0 } else { 100.5 }),
@@ -356,9 +356,9 @@ fn prices_so_far_off_that_features_are_cut_off_are_told_as_they_are() {
         }),
     };
     for i in 0..200 {
-        state.observe(&quote(i, 60_000.0 + 1e-4 * (i % 2) as f64, 60_000.1));
+        state.take(&quote(i, 60_000.0 + 1e-4 * (i % 2) as f64, 60_000.1));
     }
-    let row = state.observe(&quote(200, 600.0, 60_000.1));
+    let row = state.take(&quote(200, 600.0, 60_000.1));
     let scales = *state.scales();
     let told = |name: &str| {
         let feature = CATALOGUE.iter().position(|feature| feature.name == name).unwrap();
@@ -406,7 +406,7 @@ fn expected_is_told_by_the_same_past() {
 fn the_first_tick_and_feeds_without_quotes_have_what_they_have() {
     let mut state = FeatureState::default();
     let tick = ticks(Feed::Trades)[0];
-    let row = state.observe(&tick);
+    let row = state.take(&tick);
     let scales = *state.scales();
     let told = |name: &str| {
         let feature = CATALOGUE.iter().position(|feature| feature.name == name).unwrap();
