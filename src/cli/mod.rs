@@ -28,6 +28,7 @@ use crate::offline::backtest::BacktestError;
 use crate::offline::evaluation::EvaluationError;
 use crate::offline::tick_files::TickFileError;
 use crate::store::StoreError;
+use crate::telemetry;
 use crate::train::trainer::TrainError;
 
 /// A streaming anomaly detector for financial feeds: ticks from Kafka in, alerts and metrics out.
@@ -132,7 +133,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            telemetry::say_why_it_ends(&format_args!("{error:#}"));
             ExitCode::from(exit_of(&error) as u8)
         }
     }
