@@ -16,7 +16,7 @@ use super::kernel::scorer::KernelScorer;
 use super::spec::ModelSpec;
 use super::tensors::{self, TensorError, Tensors};
 use super::weights::Weights;
-use super::{calibration_tensors, exchange, format3};
+use super::{calibration_tensors, checksum, exchange, format3};
 use crate::pipeline::calibration::Calibrations;
 use crate::pipeline::feature::{CATALOGUE, FEATURES};
 use crate::pipeline::score::{Model, ModelVersion};
@@ -128,6 +128,9 @@ struct Document {
     #[serde(default, skip_serializing)]
     calibrations: Option<format3::Calibrations>,
     provenance: Provenance,
+    /// See [`checksum`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
 }
 
 /// Why bytes are no artifact.
@@ -142,6 +145,9 @@ pub enum ArtifactError {
     /// The section cannot be read.
     #[error("the \"{METADATA_KEY}\" section cannot be read: {0}")]
     BadDocument(#[from] serde_json::Error),
+    /// Bytes have changed since it was written.
+    #[error("its checksum does not hold: the file was changed or damaged since it was written")]
+    Damaged,
     /// Another format.
     #[error(
         "format {found}; this program reads formats {FORMAT_BEFORE} and {FORMAT}: train anew, or keep the program that wrote it"
@@ -169,11 +175,14 @@ impl Artifact {
             spec: self.weights.spec,
             calibrations: None,
             provenance: self.provenance.clone(),
+            checksum: Some(checksum::BLANK.into()),
         };
         let document = serde_json::to_string(&document)?;
         let mut tensors = exchange::tensors_of(&self.weights);
         tensors.extend(calibration_tensors::tensors_of(&self.calibrations)?);
-        Ok(tensors::write(&tensors, (METADATA_KEY, document))?)
+        let mut bytes = tensors::write(&tensors, (METADATA_KEY, document))?;
+        checksum::stamp(&mut bytes);
+        Ok(bytes)
     }
 
     /// Reads and checks an artifact.
@@ -185,6 +194,9 @@ impl Artifact {
         let format: FormatOnly = serde_json::from_str(&document)?;
         if ![FORMAT, FORMAT_BEFORE].contains(&format.format) {
             return Err(ArtifactError::OtherFormat { found: format.format });
+        }
+        if !checksum::holds(bytes) {
+            return Err(ArtifactError::Damaged);
         }
         let document: Document = serde_json::from_str(&document)?;
         if document.features != feature_names() || document.spec.input_size != FEATURES {
@@ -365,6 +377,10 @@ mod tests {
                 0 | 1 => draws.random_range(b'0'..=b'9'),
                 _ => draws.random(),
             };
+            // Damage is found by the sum; what somebody changes on purpose has its own.
+            let is_changed = bytes != whole;
+            assert!(!is_changed || Artifact::from_bytes(&bytes).is_err(), "round {round}");
+            checksum::stamp(&mut bytes);
             match Artifact::from_bytes(&bytes) {
                 Ok(artifact) => {
                     assert!(!score(&artifact).is_nan(), "round {round}");

@@ -7,6 +7,7 @@
 pub mod artifact;
 pub mod base;
 pub mod calibration_tensors;
+mod checksum;
 pub mod dense;
 pub mod exchange;
 pub mod format3;

@@ -73,7 +73,8 @@ fn flat<const N: usize>(numbers: Vec<[u8; N]>) -> Cow<'static, [u8]> {
     Cow::Owned(numbers.into_flattened())
 }
 
-/// Writes tensors under metadata; the same tensors give the same bytes.
+/// Writes tensors under metadata; the same tensors give the same bytes. Two keys would stand in no certain order, so there is
+/// one.
 ///
 /// # Errors
 /// [`TensorError`] when a shape does not fit its numbers.
