@@ -132,6 +132,8 @@ pub struct WorkerConfig {
     pub commit_interval_ms: u64,
     /// Records that may wait for acknowledgement (1–1,000,000).
     pub in_flight_max: usize,
+    /// Bytes of them (1 MiB to 1 TiB).
+    pub in_flight_bytes_max: usize,
     /// Longest time to drain (seconds, 1–300, below the session's time-out).
     pub drain_secs: u64,
     /// Longest time with lag and without a record (seconds, more than `drain_secs`, up to a day).

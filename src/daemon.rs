@@ -2,11 +2,14 @@
 //!
 //! Owns the threads and nothing else. The demo and the tests start the same daemon on an embedded broker.
 
+mod signals;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,9 +19,13 @@ use tokio::runtime::Runtime;
 use crate::config::Config;
 use crate::http::{self, Board, ListenError};
 use crate::kafka::client::BrokerError;
-use crate::learner::{Learner, LearnerContext};
+use crate::kafka::outgoing::{ALERT_BYTES_MIN, DEAD_LETTER_BYTES_MIN};
+use crate::kafka::sink::SinkLimits;
+use crate::kafka::trouble::Troubles;
+use crate::learner::{Learner, LearnerContext, note_bad_models};
 use crate::metrics::Metrics;
 use crate::model::artifact::Artifact;
+use crate::pipeline::score::ModelVersion;
 use crate::status::Status;
 use crate::store::{self, ModelStore, StoreError};
 use crate::worker::{Command, Worker, WorkerContext};
@@ -55,6 +62,10 @@ pub struct DaemonOptions {
 
 /// Longest wait for the learner when stopping.
 const LEARNER_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest time beyond the workers' own limit until they say that they are drained: the last commit.
+const COMMIT_SECS: u64 = 6;
+/// Longest wait for the workers to leave the group. Who does not is taken out of it by the broker.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running daemon.
 pub struct Daemon {
@@ -66,10 +77,12 @@ pub struct Daemon {
     /// Where the endpoints are, if they are served.
     pub address: Option<SocketAddr>,
     workers: Vec<(Sender<Command>, JoinHandle<()>)>,
-    ended: Receiver<Result<(), BrokerError>>,
+    ended: Receiver<Result<(), DaemonError>>,
+    /// Workers that have said how they ended.
+    have_ended: AtomicUsize,
     learner: (Sender<Infallible>, JoinHandle<()>),
-    /// Ends when a signal asks to stop.
-    signal: tokio::task::JoinHandle<()>,
+    /// A signal has asked to stop.
+    asked_to_stop: Arc<AtomicBool>,
     runtime: Runtime,
 }
 
@@ -82,7 +95,7 @@ impl Daemon {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let status = Status::new(config.worker.workers);
-        let store = ModelStore::open(&config.retrain.models_dir, config.retrain.models_kept)?;
+        let store = open_store(&config)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -98,8 +111,13 @@ impl Daemon {
         ];
         let topics: Vec<&str> = config.input.topics.iter().map(String::as_str).chain(outputs).collect();
         config.kafka.wait_for_topics(&topics)?;
-        let champion = first_model(&store, options)?;
+        let sink_limits = sink_limits(&config)?;
+        if config.retrain.enabled {
+            store.claim(&owner(&config))?;
+        }
+        let (champion, followed) = first_model(&store, options, &metrics)?;
         let waits = champion.is_none() && config.retrain.enabled && config.retrain.first_model_wait_secs > 0;
+        let troubles = Arc::new(Troubles::default());
         let (ended_tx, ended) = mpsc::channel();
         let workers = (0..config.worker.workers)
             .map(|index| {
@@ -109,6 +127,9 @@ impl Daemon {
                     status: Arc::clone(&status),
                     index,
                     waits_for_model: waits,
+                    sink_limits,
+                    troubles: Arc::clone(&troubles),
+                    on_panic: on_panic(ended_tx.clone()),
                 };
                 spawn_worker(context, ended_tx.clone())
             })
@@ -121,12 +142,13 @@ impl Daemon {
             store,
             workers: workers.iter().map(|(commands, _)| commands.clone()).collect(),
         };
-        let learner = Learner::new(context, stop, champion, waits);
+        let learner = Learner::new(context, stop, champion, followed, waits);
         let thread = std::thread::Builder::new()
             .name("learner".into())
             .spawn(move || learner.run())?;
         let learner = (stop_learner, thread);
-        let signal = runtime.spawn(stop_signal());
+        let asked_to_stop = Arc::new(AtomicBool::new(false));
+        runtime.spawn(signals::follow(Arc::clone(&asked_to_stop)));
         Ok(Daemon {
             config,
             metrics,
@@ -134,8 +156,9 @@ impl Daemon {
             address,
             workers,
             ended,
+            have_ended: AtomicUsize::new(0),
             learner,
-            signal,
+            asked_to_stop,
             runtime,
         })
     }
@@ -155,7 +178,7 @@ impl Daemon {
 
     /// Tells whether a signal has asked to stop.
     pub fn stop_requested(&self) -> bool {
-        self.signal.is_finished()
+        self.asked_to_stop.load(Ordering::Relaxed)
     }
 
     /// Looks whether everything still runs.
@@ -166,6 +189,7 @@ impl Daemon {
         // In this order: a worker says how it ended before its thread is finished.
         let is_finished = self.workers.iter().any(|(_, thread)| thread.is_finished());
         if let Ok(result) = self.ended.try_recv() {
+            self.have_ended.fetch_add(1, Ordering::Relaxed);
             result?;
         }
         if is_finished {
@@ -182,9 +206,7 @@ impl Daemon {
     /// # Errors
     /// [`DaemonError::DrainTimeout`] when a worker does not end in time, or what ended it.
     pub fn stop(self) -> Result<(), DaemonError> {
-        // A little more than the workers' own limit, for leaving the group.
-        const LEAVE_SECS: u64 = 10;
-        let limit_secs = self.config.worker.drain_secs + LEAVE_SECS;
+        let limit_secs = self.config.worker.drain_secs + COMMIT_SECS;
         let deadline = Instant::now() + Duration::from_secs(limit_secs);
         let (stop_learner, learner) = self.learner;
         // The end of the channel stays visible however often the learner looks, in the midst of a training and after.
@@ -193,14 +215,22 @@ impl Daemon {
             let _ = commands.send(Command::Stop);
         }
         let mut result = Ok(());
-        for _ in 0..self.workers.len() {
-            match self
-                .ended
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
-                Ok(ended) => result = result.and(ended.map_err(DaemonError::from)),
-                Err(_) => return Err(DaemonError::DrainTimeout(limit_secs)),
+        for _ in self.have_ended.load(Ordering::Relaxed)..self.workers.len() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.ended.recv_timeout(left) {
+                Ok(ended) => result = result.and(ended),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    result = result.and(Err(DaemonError::DrainTimeout(limit_secs)));
+                    break;
+                }
             }
+        }
+        // All is delivered and committed. A consumer that cannot leave its group is left behind: its drop can hang.
+        let patience = Instant::now() + LEAVE_PATIENCE;
+        let has_left = |(_, thread): &(_, JoinHandle<()>)| thread.is_finished();
+        while result.is_ok() && !self.workers.iter().all(has_left) && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(20));
         }
         // The learner looks up from its work within a step of the optimiser. The gate takes longer and is not waited for:
         // whatever it would store is written whole or not at all.
@@ -231,37 +261,91 @@ fn serve(
     Ok(address)
 }
 
-fn first_model(store: &ModelStore, options: &DaemonOptions) -> Result<Option<Artifact>, StoreError> {
-    if let Some(path) = &options.model {
-        return store::load(path).map(Some);
+/// Asks how large records may be; a topic that takes too little is told before anything starts.
+fn sink_limits(config: &Config) -> Result<SinkLimits, BrokerError> {
+    let output = &config.output;
+    let limits = config
+        .kafka
+        .batch_limits(&[&output.alerts_topic, &output.dead_letters_topic]);
+    for (topic, found, needed) in [
+        (&output.alerts_topic, limits[0], ALERT_BYTES_MIN),
+        (&output.dead_letters_topic, limits[1], DEAD_LETTER_BYTES_MIN),
+    ] {
+        if let Some(found) = found.filter(|found| *found < needed) {
+            return Err(BrokerError::TopicTooSmall {
+                topic: topic.clone(),
+                found,
+                needed,
+            });
+        }
     }
-    store.versions()?.last().map(|newest| store.load(*newest)).transpose()
+    Ok(SinkLimits {
+        alert_bytes_max: limits[0],
+        dead_letter_bytes_max: limits[1],
+        in_flight_max: config.worker.in_flight_max,
+        in_flight_bytes_max: config.worker.in_flight_bytes_max,
+    })
+}
+
+/// Opens the model store. Whoever never trains need not write to it.
+fn open_store(config: &Config) -> Result<ModelStore, StoreError> {
+    let (folder, kept) = (&config.retrain.models_dir, config.retrain.models_kept);
+    match config.retrain.enabled {
+        true => ModelStore::open(folder, kept),
+        false => Ok(ModelStore::open_to_follow(folder, kept)),
+    }
+}
+
+/// Names the deployment whose models are in its store.
+fn owner(config: &Config) -> String {
+    let group = &config.kafka.group;
+    match config.kafka.cluster_id() {
+        Some(cluster) => format!("group {group} of cluster {cluster}"),
+        None => format!("group {group}"),
+    }
+}
+
+/// Gives the model to begin with, and the version up to which the store has been looked at: the newest that there is,
+/// whatever model one begins with, so that it is not put in its place.
+fn first_model(
+    store: &ModelStore,
+    options: &DaemonOptions,
+    metrics: &Metrics,
+) -> Result<(Option<Artifact>, Option<ModelVersion>), StoreError> {
+    if let Some(path) = &options.model {
+        let newest = store.versions()?.last().copied();
+        return Ok((Some(store::load(path)?), newest));
+    }
+    let newest = store.newest(None)?;
+    note_bad_models(&newest.bad, metrics);
+    let version = newest.artifact.as_ref().map(|artifact| artifact.version);
+    Ok((newest.artifact, version))
+}
+
+/// Tells of a worker's panic while the thread is still unwinding.
+fn on_panic(ended: Sender<Result<(), DaemonError>>) -> Box<dyn Fn() + Send> {
+    Box::new(move || {
+        let _ = ended.send(Err(DaemonError::Panicked("a worker")));
+    })
 }
 
 fn spawn_worker(
     context: WorkerContext,
-    ended: Sender<Result<(), BrokerError>>,
+    ended: Sender<Result<(), DaemonError>>,
 ) -> Result<(Sender<Command>, JoinHandle<()>), DaemonError> {
     let (commands, received) = mpsc::channel();
     let name = format!("worker-{}", context.index);
-    let worker = Worker::new(context, received)?;
+    let drain_secs = context.config.worker.drain_secs;
+    let mut worker = Worker::new(context, received)?;
     let run = move || {
-        // Nobody listens any more only when the process is ending.
-        let _ = ended.send(worker.run());
+        let result = match worker.run() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DaemonError::DrainTimeout(drain_secs)),
+            Err(error) => Err(error.into()),
+        };
+        // Before the worker is dropped, which leaves the group and can hang. Nobody listens any more only when the process is
+        // ending.
+        let _ = ended.send(result);
     };
     Ok((commands, std::thread::Builder::new().name(name).spawn(run)?))
-}
-
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = tokio::signal::ctrl_c() => return,
-            }
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -121,15 +121,20 @@
 //!
 //! ## [`kafka`]: clients
 //!
-//! [`client`](kafka::client) holds the settings, [`source`](kafka::source) reads, [`sink`](kafka::sink) writes,
-//! [`ledger`](kafka::ledger) knows what may be committed, [`history`](kafka::history) reads the recent past back,
-//! [`feeder`](kafka::feeder) writes ticks, [`alert_record`](kafka::alert_record) is an alert as others read it,
-//! [`embedded`](kafka::embedded) is librdkafka's mock cluster.
+//! [`client`](kafka::client) holds the settings, [`reach`](kafka::reach) waits for brokers and topics,
+//! [`source`](kafka::source) reads, [`sink`](kafka::sink) writes, [`outgoing`](kafka::outgoing) fits a record to its topic's
+//! limit, [`ledger`](kafka::ledger) knows what may be committed, [`trouble`](kafka::trouble) says once what goes wrong again
+//! and again, [`history`](kafka::history) reads the recent past back, [`feeder`](kafka::feeder) writes ticks,
+//! [`alert_record`](kafka::alert_record) is an alert as others read it, [`embedded`](kafka::embedded) is librdkafka's mock
+//! cluster.
 //!
 //! - *Absent:* detectors, models and [`Config`](crate::config::Config) as a whole. No topic is ever created.
 //! - *Invariant:* callbacks run within `poll` on the owner's own thread; their mutexes are never contended.
 //! - *Invariant:* an offset is given out for commit only when every alert and dead letter up to it is acknowledged.
-//! - *Invariant:* secrets are read from files and never printed.
+//! - *Invariant:* a partition is read from the group's commit; without one from its oldest record, save in a new group that
+//!   starts at the latest. What the broker deletes before it is read is counted.
+//! - *Invariant:* what waits in clients is bounded in bytes, and no record is sent that its topic does not take.
+//! - *Invariant:* secrets are read from files, and no value of a property is ever printed.
 //!
 //! ## The shell: [`worker`], [`learner`], [`daemon`]
 //!
@@ -140,8 +145,9 @@
 //! - *Absent:* decisions about ticks. The worker reads the clock, the detector is told.
 //! - *Invariant:* the order is deliver, have acknowledged, commit; on revocation and on SIGTERM too, within
 //!   `worker.drain_secs`.
-//! - *Invariant:* a worker's error, or a panic of a worker or the learner, ends the process. There is no half-alive
-//!   daemon.
+//! - *Invariant:* a worker's error, or a panic of a worker or the learner, ends the process, whatever hangs. There is no
+//!   half-alive daemon.
+//! - *Invariant:* `/readyz` says what is true now: whoever cannot read, deliver or commit is not ready, and says why.
 //!
 //! ## What is seen from outside: [`status`], [`metrics`], [`http`], [`telemetry`]
 //!
@@ -151,7 +157,8 @@
 //!
 //! ## [`store`] and [`config`]
 //!
-//! [`ModelStore`](store::ModelStore) is a folder with one file per version, whole or not there, after a power cut too. The
+//! [`ModelStore`](store::ModelStore) is a folder with one file per version, whole or not there, after a power cut too; a
+//! version that cannot be read hides no older one. The
 //! configuration is `config/default.toml` < file < environment, checked as a whole before anything starts.
 //!
 //! - *Absent:* from the store, locks: one process of the group trains. From the configuration, defaults in code.
@@ -193,13 +200,13 @@
 //! | `store` | `model`, `pipeline` |
 //! | `worker` | `config`, `kafka`, `metrics`, `pipeline`, `status` |
 //! | `learner` | `config`, `kafka`, `metrics`, `model`, `pipeline`, `status`, `store`, `train`, `worker` |
-//! | `daemon` | `config`, `http`, `kafka`, `learner`, `metrics`, `model`, `status`, `store`, `worker` |
+//! | `daemon` | `config`, `http`, `kafka`, `learner`, `metrics`, `model`, `pipeline`, `status`, `store`, `worker` |
 //! | `offline` | `config`, `inject`, `model`, `pipeline`, `train` |
 //! | `demo` | `config`, `daemon`, `inject`, `kafka`, `model`, `offline`, `pipeline`, `status` |
 //! | `cli` | `config`, `daemon`, `demo`, `kafka`, `model`, `offline`, `pipeline`, `status`, `store`, `telemetry`, `train` |
 //!
 //! And of the crates that are not ours: candle in `model` and `train` alone; rdkafka in `kafka`, `worker` and `demo`;
-//! tokio in `daemon` and `http`; axum in `http`; maud in `offline`; clap, anyhow and indicatif in `cli`. `pipeline`,
+//! tokio in `daemon` and `http`; axum and hyper in `http`; maud in `offline`; clap, anyhow and indicatif in `cli`. `pipeline`,
 //! `inject`, `model` and `train` do not log.
 //!
 //! # Glossary

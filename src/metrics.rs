@@ -40,6 +40,10 @@ pub struct Metrics {
     pub alerts_grouped: IntCounter,
     /// Records whose stamp was not believed.
     pub stamps_ahead: IntCounter,
+    /// Records that the broker had deleted before they were read.
+    pub records_passed_over: IntCounter,
+    /// Partitions whose offsets have begun again.
+    pub partitions_begun_anew: IntCounter,
     /// Open alerts.
     pub alerts_open: IntGauge,
     /// Dead letters.
@@ -64,6 +68,8 @@ pub struct Metrics {
     pub model_made_timestamp_seconds: Gauge,
     /// Event time of the newest tick that it was made from, if it is one's own.
     pub model_newest_tick_timestamp_seconds: Gauge,
+    /// Versions of the model store that could not be read.
+    pub models_unreadable: IntCounter,
     /// Trainings by outcome.
     pub trainings: IntCounterVec,
     /// How far the present training has come.
@@ -199,6 +205,14 @@ impl Metrics {
                 "tapewatch_stamps_ahead_total",
                 "Records whose stamp lies too far ahead of the wall clock to be believed.",
             ),
+            records_passed_over: make.counter(
+                "tapewatch_records_passed_over_total",
+                "Records that the broker had deleted before they were read.",
+            ),
+            partitions_begun_anew: make.counter(
+                "tapewatch_partitions_begun_anew_total",
+                "Partitions whose offsets have begun again: their topic was made anew.",
+            ),
             alerts_open: make.gauge("tapewatch_alerts_open", "Open alerts."),
             dead_letters: make.counters("tapewatch_dead_letters_total", "Dead letters.", &["reason"]),
             guard_findings: make.counters("tapewatch_guard_findings_total", "Guard findings.", &["guard"]),
@@ -231,6 +245,10 @@ impl Metrics {
                 "tapewatch_model_newest_tick_timestamp_seconds",
                 "Newest tick the model at work was made from (seconds since 1970); 0 unless it is calibrated or trained.",
             )),
+            models_unreadable: make.counter(
+                "tapewatch_models_unreadable_total",
+                "Versions in the model store that could not be read.",
+            ),
             trainings: make.counters("tapewatch_trainings_total", "Trainings.", &["outcome"]),
             training_progress_ratio: make.register(Gauge::new(
                 "tapewatch_training_progress_ratio",

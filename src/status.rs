@@ -92,12 +92,14 @@ pub struct WorkerStatus {
     pub joined: bool,
     /// Input partitions that it has, as `topic-partition`.
     pub partitions: Vec<String>,
-    /// Records not yet polled on them.
+    /// Records not yet polled on them, as far as that is known.
     pub lag_records: i64,
     /// Whether it waits for the first model.
     pub waits_for_model: bool,
     /// Whether it waits for acknowledgements.
     pub paused: bool,
+    /// What keeps it from its work, in words.
+    pub ailments: Vec<String>,
     /// What the detector looks like.
     pub detector: DetectorStatus,
     /// Whether it owns partition 0 of the first input topic, and so trains.
@@ -120,6 +122,7 @@ impl Default for WorkerStatus {
             lag_records: 0,
             waits_for_model: false,
             paused: false,
+            ailments: Vec::new(),
             detector: DetectorStatus::default(),
             elected: false,
             progress_at: Instant::now(),

@@ -1,13 +1,16 @@
 //! The model store: a folder of artifacts, one file per version.
 //!
 //! Promises that a file is whole or not there, after a power cut too: it is written aside under a name of its own, synced,
-//! renamed, and the folder is synced. Promises that versions rise, and that old ones are removed. Several processes may
-//! share the folder; one of them trains.
+//! given its name unless another file has it, and the folder is synced. Promises that versions rise, that old ones are
+//! removed, and that a version that cannot be read hides no older one and is looked at again when its file has changed.
+//! Several processes of one group may share the folder; one of them trains. A process that only follows need not write.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
@@ -33,6 +36,19 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// The folder is another deployment's.
+    #[error(
+        "the model store {path} belongs to {found}, not to {expected}; set retrain.models_dir to a folder of its own, or \
+         remove {OWNER_FILE} from it to take it over"
+    )]
+    OtherOwner {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who we are.
+        expected: String,
+    },
     /// A file is no artifact.
     #[error("{path}: {cause}")]
     NoArtifact {
@@ -50,11 +66,32 @@ const UNFINISHED_SUFFIX: &str = ".partial";
 /// within seconds.
 const UNFINISHED_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// File that says whose the folder is.
+const OWNER_FILE: &str = "OWNER";
+
 /// A folder of artifacts.
 #[derive(Clone, Debug)]
 pub struct ModelStore {
     folder: PathBuf,
     kept: usize,
+    /// Versions that could not be read, with what their files looked like then.
+    bad: Arc<Mutex<BTreeMap<ModelVersion, FileMark>>>,
+}
+
+/// What a file looks like from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileMark {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+/// What was found when a model was looked for.
+#[derive(Debug, Default)]
+pub struct Newest {
+    /// The newest version that can be read.
+    pub artifact: Option<Artifact>,
+    /// Why newer ones cannot; each is told once, and again when its file has changed.
+    pub bad: Vec<StoreError>,
 }
 
 impl ModelStore {
@@ -64,10 +101,7 @@ impl ModelStore {
     /// # Errors
     /// [`StoreError::Unwritable`].
     pub fn open(folder: &Path, kept: usize) -> Result<Self, StoreError> {
-        let store = ModelStore {
-            folder: folder.into(),
-            kept,
-        };
+        let store = Self::open_to_follow(folder, kept);
         std::fs::create_dir_all(folder).map_err(|source| store.unwritable(source))?;
         tempfile::Builder::new()
             .prefix(UNFINISHED_PREFIX)
@@ -77,6 +111,71 @@ impl ModelStore {
             .map_err(|source| store.unwritable(source))?;
         remove_unfinished(folder, UNFINISHED_AGE_MAX);
         Ok(store)
+    }
+
+    /// Opens the folder to read from it alone. It need not be there yet.
+    pub fn open_to_follow(folder: &Path, kept: usize) -> Self {
+        ModelStore {
+            folder: folder.into(),
+            kept,
+            bad: Arc::default(),
+        }
+    }
+
+    /// Makes sure that the folder is `owner`'s, and marks it if it is nobody's yet.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherOwner`], or that the mark cannot be written.
+    pub fn claim(&self, owner: &str) -> Result<(), StoreError> {
+        let path = self.folder.join(OWNER_FILE);
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        match found.trim() {
+            "" => write_whole(&path, format!("{owner}\n").as_bytes(), Existing::Replace)
+                .map_err(|source| self.unwritable(source)),
+            found if found == owner => Ok(()),
+            found => Err(StoreError::OtherOwner {
+                path: self.folder.clone(),
+                found: found.into(),
+                expected: owner.into(),
+            }),
+        }
+    }
+
+    /// Reads the newest version above `above` that can be read.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] when the folder cannot be listed.
+    pub fn newest(&self, above: Option<ModelVersion>) -> Result<Newest, StoreError> {
+        let mut newest = Newest::default();
+        let versions = self.versions()?;
+        let mut bad = self.bad.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        bad.retain(|version, _| versions.contains(version));
+        for version in versions.into_iter().rev().take_while(|version| Some(*version) > above) {
+            let mark = self.mark(version);
+            if mark.is_some() && bad.get(&version) == mark.as_ref() {
+                continue;
+            }
+            match self.load(version) {
+                Ok(artifact) => {
+                    bad.remove(&version);
+                    newest.artifact = Some(artifact);
+                    break;
+                }
+                Err(error) => {
+                    bad.extend(mark.map(|mark| (version, mark)));
+                    newest.bad.push(error);
+                }
+            }
+        }
+        Ok(newest)
+    }
+
+    fn mark(&self, version: ModelVersion) -> Option<FileMark> {
+        let metadata = std::fs::metadata(self.path(version)).ok()?;
+        Some(FileMark {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+        })
     }
 
     fn unwritable(&self, source: std::io::Error) -> StoreError {
@@ -96,7 +195,12 @@ impl ModelStore {
             source,
         };
         let mut versions = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(unreadable)? {
+        let entries = match std::fs::read_dir(&self.folder) {
+            // Whoever follows may come before the one that trains.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(versions),
+            entries => entries.map_err(unreadable)?,
+        };
+        for entry in entries {
             versions.extend(entry.map_err(unreadable)?.file_name().to_str().and_then(version_of));
         }
         versions.sort_unstable();
@@ -120,13 +224,13 @@ impl ModelStore {
         })
     }
 
-    /// Writes an artifact and removes versions beyond those kept.
+    /// Writes an artifact and removes versions beyond those kept. A version that is there already is never overwritten.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be written.
     pub fn save(&self, artifact: &Artifact) -> Result<(), StoreError> {
         let path = self.path(artifact.version);
-        save(artifact, &path)?;
+        write(artifact, &path, Existing::Keep)?;
         let versions = self.versions()?;
         for old in &versions[..versions.len().saturating_sub(self.kept)] {
             match std::fs::remove_file(self.path(*old)) {
@@ -167,6 +271,19 @@ pub fn load(path: &Path) -> Result<Artifact, StoreError> {
 /// # Errors
 /// [`StoreError`] when it cannot be written.
 pub fn save(artifact: &Artifact, path: &Path) -> Result<(), StoreError> {
+    write(artifact, path, Existing::Replace)
+}
+
+/// What is done with a file that has the name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Existing {
+    /// It is replaced.
+    Replace,
+    /// It stays, and that is an error.
+    Keep,
+}
+
+fn write(artifact: &Artifact, path: &Path, existing: Existing) -> Result<(), StoreError> {
     let unwritable = |source| StoreError::Unwritable {
         path: path.into(),
         source,
@@ -175,11 +292,11 @@ pub fn save(artifact: &Artifact, path: &Path) -> Result<(), StoreError> {
         path: path.into(),
         cause,
     })?;
-    write_whole(path, &bytes).map_err(unwritable)
+    write_whole(path, &bytes, existing).map_err(unwritable)
 }
 
 /// Writes a file so that whoever looks finds the old one or the whole new one, also after a power cut.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_whole(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -192,7 +309,11 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut aside = aside.tempfile_in(folder)?;
     aside.write_all(bytes)?;
     aside.as_file().sync_all()?;
-    aside.persist(path).map_err(|error| error.error)?;
+    match existing {
+        Existing::Replace => aside.persist(path),
+        Existing::Keep => aside.persist_noclobber(path),
+    }
+    .map_err(|error| error.error)?;
     sync_folder(folder)
 }
 
@@ -282,13 +403,75 @@ mod tests {
         assert_eq!(store.load(ModelVersion(3)).unwrap().weights, artifact.weights);
     }
 
+    fn version(number: u32) -> Artifact {
+        Artifact {
+            version: ModelVersion(number),
+            ..Base::Embedded.load().unwrap().unwrap()
+        }
+    }
+
+    #[test]
+    fn a_newest_model_that_is_bad_hides_no_older_one_is_told_once_and_looked_at_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ModelStore::open(folder.path(), 9).unwrap();
+        store.save(&version(1)).unwrap();
+        let whole = std::fs::read(store.path(ModelVersion(1))).unwrap();
+        let mut flipped = whole.clone();
+        let middle = flipped.len() / 2;
+        flipped[middle] ^= 0x10;
+        for (number, bytes) in [(2, &whole[..whole.len() / 3]), (3, b"".as_slice()), (4, &flipped)] {
+            std::fs::write(store.path(ModelVersion(number)), bytes).unwrap();
+        }
+        let newest = store.newest(None).unwrap();
+        assert_eq!(newest.artifact.unwrap().version, ModelVersion(1));
+        let told: Vec<String> = newest.bad.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 3);
+        assert!(
+            told[0].contains("model-000004") && told[0].contains("checksum"),
+            "{told:?}"
+        );
+        assert!(
+            told[1].contains("model-000003") && told[2].contains("model-000002"),
+            "{told:?}"
+        );
+        let again = store.newest(Some(ModelVersion(1))).unwrap();
+        assert!(again.bad.is_empty() && again.artifact.is_none());
+        // It is completed later, under its name.
+        std::fs::write(store.path(ModelVersion(3)), &whole).unwrap();
+        let newest = store.newest(Some(ModelVersion(1))).unwrap();
+        assert_eq!(newest.artifact.unwrap().version, ModelVersion(3));
+    }
+
+    #[test]
+    fn a_version_is_never_overwritten_and_a_folder_has_one_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ModelStore::open(folder.path(), 9).unwrap();
+        store.claim("group a of cluster x").unwrap();
+        store.claim("group a of cluster x").unwrap();
+        let error = store.claim("group b of cluster x").unwrap_err().to_string();
+        assert!(
+            error.contains("group a") && error.contains("retrain.models_dir"),
+            "{error}"
+        );
+        store.save(&version(1)).unwrap();
+        let before = std::fs::read(store.path(ModelVersion(1))).unwrap();
+        assert!(store.save(&version(1)).is_err());
+        assert_eq!(std::fs::read(store.path(ModelVersion(1))).unwrap(), before);
+    }
+
+    #[test]
+    fn whoever_follows_needs_no_right_to_write_and_no_folder_yet() {
+        let store = ModelStore::open_to_follow(Path::new("/proc/nowhere"), 3);
+        assert!(store.newest(None).unwrap().artifact.is_none());
+    }
+
     #[test]
     fn savers_at_once_never_leave_a_torn_file() {
         const ROUNDS: usize = 100;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model-000001.safetensors");
         let contents = [vec![b'a'; 300_000], vec![b'b'; 200_000]];
-        write_whole(&path, &contents[0]).unwrap();
+        write_whole(&path, &contents[0], Existing::Replace).unwrap();
         let (are_done, both) = (AtomicBool::new(false), Barrier::new(2));
         std::thread::scope(|scope| {
             let savers = contents.each_ref().map(|bytes| {
@@ -296,7 +479,7 @@ mod tests {
                 // An error is counted: a saver that ended would leave the other waiting for it.
                 let fails = move |_: &usize| {
                     both.wait();
-                    write_whole(path, bytes).is_err()
+                    write_whole(path, bytes, Existing::Replace).is_err()
                 };
                 scope.spawn(move || (0..ROUNDS).filter(fails).count())
             });
@@ -321,7 +504,7 @@ mod tests {
             folder.path().join("model-000001.partial"),
         );
         std::fs::write(&other, b"half").unwrap();
-        write_whole(&path, b"whole").unwrap();
+        write_whole(&path, b"whole", Existing::Replace).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
         assert_eq!(std::fs::read(&other).unwrap(), b"half");
     }

@@ -5,30 +5,33 @@
 
 mod counts;
 mod outgoing;
+mod report;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::error::KafkaError;
 
-use self::counts::{count_error, count_verdicts, note_poll_error};
-use self::outgoing::{send_alert, send_dead_letter};
-use crate::config::Config;
+use self::counts::count_verdicts;
+use self::outgoing::{record_of, send_alert, send_dead_letter};
+use crate::config::{Config, Start};
 use crate::kafka::client::BrokerError;
-use crate::kafka::sink::Sink;
-use crate::kafka::source::{Rebalance, Source};
+use crate::kafka::sink::{Sink, SinkLimits};
+use crate::kafka::source::{Rebalance, Source, SourceOptions};
+use crate::kafka::trouble::{self, Troubles};
 use crate::metrics::Metrics;
-use crate::pipeline::alert::Mode;
-use crate::pipeline::detector::{Detector, Effect, Effects, Input, Record};
-use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
+use crate::pipeline::detector::{Detector, Effect, Effects, Input};
+use crate::pipeline::position::TopicPartition;
 use crate::pipeline::score::Model;
 use crate::pipeline::time::ArrivalTime;
 use crate::status::Status;
 
-/// Time between two reports to status, metrics and the detector's sense of time.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait for the answer to a commit that is waited for.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two looks for that answer.
+const COMMIT_STEP: Duration = Duration::from_millis(20);
 
 /// What a worker is told from outside.
 pub enum Command {
@@ -52,10 +55,25 @@ pub struct WorkerContext {
     pub index: usize,
     /// Whether it begins by waiting for a first model.
     pub waits_for_model: bool,
+    /// What may be under way, and how large a record may be.
+    pub sink_limits: SinkLimits,
+    /// What goes wrong with Kafka again and again.
+    pub troubles: Arc<Troubles>,
+    /// Told if the worker panics, before anything of it is dropped: the consumer's drop can hang.
+    pub on_panic: Box<dyn Fn() + Send>,
+}
+
+impl Drop for WorkerContext {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.on_panic)();
+        }
+    }
 }
 
 /// One member of the consumer group.
 pub struct Worker {
+    /// The first field, so that it is dropped before the clients are.
     context: WorkerContext,
     commands: Receiver<Command>,
     source: Source,
@@ -69,6 +87,8 @@ pub struct Worker {
     reported_at: Instant,
     committed_at: Instant,
     progress_at: Instant,
+    /// When polling last went on after a pause.
+    resumed_at: Instant,
     /// Partitions of which records were polled since the last report.
     polled: BTreeSet<TopicPartition>,
 }
@@ -80,14 +100,15 @@ impl Worker {
     /// When librdkafka refuses the settings.
     pub fn new(context: WorkerContext, commands: Receiver<Command>) -> Result<Self, BrokerError> {
         let config = Arc::clone(&context.config);
-        let sink = Sink::new(&config.kafka.producer()?)?;
-        let mut consumer = config.kafka.consumer()?;
-        let start = match config.input.start {
-            crate::config::Start::Earliest => "earliest",
-            crate::config::Start::Latest => "latest",
+        let troubles = || Arc::clone(&context.troubles);
+        let sink = Sink::new(&config.kafka.producer()?, context.sink_limits, troubles())?;
+        let consumer = config.kafka.member(context.index, config.worker.workers)?;
+        let options = SourceOptions {
+            topics: config.input.topics.clone(),
+            starts_at_latest: config.input.start == Start::Latest,
+            paused: context.waits_for_model,
         };
-        consumer.set("auto.offset.reset", start);
-        let source = Source::new(&consumer, &config.input.topics, context.waits_for_model)?;
+        let source = Source::new(&consumer, options, troubles())?;
         let detector = Detector::new(config.detector_config()).map_err(|problem| BrokerError::Refused {
             reason: format!("decode: {problem}"),
         })?;
@@ -106,15 +127,16 @@ impl Worker {
             reported_at: now,
             committed_at: now,
             progress_at: now,
+            resumed_at: now,
             polled: BTreeSet::new(),
         })
     }
 
-    /// Runs until told to stop.
+    /// Runs until told to stop; tells whether everything was delivered and committed then.
     ///
     /// # Errors
     /// A fatal error of a client; the process ends with it.
-    pub fn run(mut self) -> Result<(), BrokerError> {
+    pub fn run(&mut self) -> Result<bool, BrokerError> {
         while !self.stop {
             self.take_commands();
             self.poll_batch()?;
@@ -122,7 +144,7 @@ impl Worker {
             self.follow_rebalance()?;
             self.hold_back()?;
             self.commit_when_due();
-            self.report_when_due();
+            self.report_when_due()?;
         }
         self.drain()
     }
@@ -164,22 +186,28 @@ impl Worker {
         for _ in 0..config.worker.batch_records_max {
             let Some(polled) = self.source.poll(timeout) else { break };
             match polled {
-                Ok(message) => {
+                Ok(polled) => {
                     started.get_or_insert_with(Instant::now);
                     self.context.metrics.records_in.inc();
-                    let record = record_of(&self.source, &message);
+                    if polled.is_anew {
+                        let (detector, effects) = (&mut self.detector, &mut self.effects);
+                        begin_anew(&self.context, &mut self.sink, detector, effects, polled.at);
+                    }
+                    let record = record_of(&polled);
                     let position = record.position;
                     self.polled.insert(position.at);
                     self.detector.handle(now(), Input::Record(record), &mut self.effects);
                     // Now, while the record is at hand.
                     for letter in self.effects.take_dead_letters(position) {
-                        send_dead_letter((&config, &self.context.metrics), &mut self.sink, &message, &letter)?;
+                        let told = (&*config, &*self.context.metrics);
+                        send_dead_letter(told, &mut self.sink, &polled.message, &letter)?;
                     }
                     timeout = Duration::ZERO;
                 }
-                Err(error) => note_poll_error(&self.context.metrics, error)?,
+                Err(error) => self.note_poll_error(&error)?,
             }
-            if self.source.has_rebalance() {
+            // One batch of large dead letters could be more than memory holds.
+            if self.source.has_rebalance() || self.sink.is_full() {
                 break;
             }
         }
@@ -192,6 +220,18 @@ impl Worker {
                 .observe(started.elapsed().as_secs_f64());
         }
         Ok(())
+    }
+
+    /// Notes an error that came in place of a record: librdkafka goes on by itself after most, and has complained of it.
+    fn note_poll_error(&self, error: &KafkaError) -> Result<(), BrokerError> {
+        tracing::debug!(%error, "poll");
+        match (self.source.fatal_error(), error) {
+            (Some(fatal), _) => Err(fatal),
+            (None, KafkaError::MessageConsumptionFatal(code)) => Err(BrokerError::Refused {
+                reason: code.to_string(),
+            }),
+            (None, _) => Ok(()),
+        }
     }
 
     /// Sends alerts, closes the batch, and looks at deliveries.
@@ -247,19 +287,21 @@ impl Worker {
         Ok(())
     }
 
-    /// Delivers what is under way, within the limit, and commits what is delivered, unless a commit would be refused.
-    fn deliver_and_commit(&mut self, lost: bool) -> Result<(), BrokerError> {
+    /// Delivers what is under way, within the limit, and commits what is delivered, unless a commit would be refused. Tells
+    /// whether everything is delivered and committed.
+    fn deliver_and_commit(&mut self, lost: bool) -> Result<bool, BrokerError> {
         let drain = Duration::from_secs(self.context.config.worker.drain_secs);
-        if !self.sink.drain(Instant::now() + drain)? {
+        let is_delivered = self.sink.drain(Instant::now() + drain)?;
+        let is_committed = !lost && self.commit_within(COMMIT_PATIENCE);
+        if !(is_delivered && is_committed) {
             tracing::warn!(
+                worker = self.context.index,
                 in_flight = self.sink.in_flight(),
-                "not everything was acknowledged in time; it will be repeated"
+                is_committed,
+                "not everything was delivered and committed in time; it will be repeated"
             );
         }
-        if !lost {
-            self.commit(true);
-        }
-        Ok(())
+        Ok(is_delivered && is_committed)
     }
 
     /// Lets detector, sink and metrics forget partitions that were given up.
@@ -278,13 +320,12 @@ impl Worker {
     /// Pauses polling while too much waits for acknowledgement, or the first model is awaited; goes on afterwards.
     fn hold_back(&mut self) -> Result<(), BrokerError> {
         let in_flight = self.sink.in_flight();
-        let in_flight_max = self.context.config.worker.in_flight_max;
-        // Half, so that pausing and going on do not alternate.
-        let is_full = in_flight >= in_flight_max || (self.paused && in_flight > in_flight_max / 2);
+        let is_full = self.sink.is_full() || (self.paused && !self.sink.has_room());
         let paused = self.waits_for_model || is_full;
         if paused != self.paused {
             self.source.set_paused(paused)?;
             self.paused = paused;
+            self.resumed_at = Instant::now();
             tracing::info!(worker = self.context.index, paused, in_flight, "polling");
         }
         Ok(())
@@ -293,18 +334,40 @@ impl Worker {
     fn commit_when_due(&mut self) {
         let interval = Duration::from_millis(self.context.config.worker.commit_interval_ms);
         if self.committed_at.elapsed() >= interval {
-            self.commit(false);
+            self.commit();
             self.committed_at = Instant::now();
         }
     }
 
-    /// Asks for a commit of what may be committed; `wait` for the broker's answer, or count it when it comes.
-    fn commit(&mut self, wait: bool) {
+    /// Asks for a commit of what may be committed; the broker's answer is counted when it comes.
+    fn commit(&mut self) {
         self.note_commits();
-        let offsets = self.sink.take_committable();
-        if !offsets.is_empty() {
-            self.source.commit(&offsets, wait);
-            self.note_commits();
+        if !self.source.is_committing() {
+            let offsets = self.sink.take_committable();
+            if !offsets.is_empty() {
+                self.source.commit(&offsets);
+            }
+        }
+    }
+
+    /// Commits what may be committed and waits for the broker's answer; tells whether nothing is left to commit.
+    fn commit_within(&mut self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            self.commit();
+            if !self.source.is_committing() {
+                // The answer is there; what was refused is given out again.
+                self.note_commits();
+                let left = self.sink.take_committable();
+                if left.is_empty() {
+                    return true;
+                }
+                self.sink.put_back(left.into_iter().map(|(at, _)| at));
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(COMMIT_STEP);
         }
     }
 
@@ -313,103 +376,49 @@ impl Worker {
         for commit in self.source.take_commits() {
             let label = if commit.error.is_none() { "ok" } else { "failed" };
             self.context.metrics.commits.with_label_values(&[label]).inc();
-            if let Some(error) = commit.error {
-                tracing::warn!(worker = self.context.index, %error, "commit failed; trying again");
-                self.sink.put_back(commit.partitions);
+            match commit.error {
+                None => self.context.troubles.over(trouble::COMMIT),
+                Some(error) => {
+                    let code = error.rdkafka_error_code();
+                    let text = code.map_or_else(|| error.to_string(), |code| code.to_string());
+                    self.context.troubles.note(trouble::COMMIT, &text);
+                    self.sink.put_back(commit.partitions);
+                }
             }
         }
     }
 
-    /// Lists the assigned partitions of which every record that the broker has has been handed in.
-    fn idle(&mut self, assignment: &[TopicPartition]) -> Vec<TopicPartition> {
-        let polled = std::mem::take(&mut self.polled);
-        let lags = self.source.lags();
-        let is_read = |at: &&TopicPartition| lags.iter().any(|lag| lag.at == **at && lag.records == 0);
-        let is_idle = |at: &&TopicPartition| !self.paused && !polled.contains(*at) && is_read(at);
-        assignment.iter().filter(is_idle).copied().collect()
-    }
-
-    fn report_when_due(&mut self) {
-        if self.reported_at.elapsed() < REPORT_INTERVAL {
-            return;
-        }
-        self.reported_at = Instant::now();
-        let assignment = self.source.assignment();
-        let idle = self.idle(&assignment);
-        self.detector
-            .handle(now(), Input::Time { idle: &idle }, &mut self.effects);
-        self.note_commits();
-        for error in self.source.take_errors() {
-            count_error(&self.context.metrics, &error);
-        }
-        let topics = &self.context.config.input.topics;
-        let mut lag_records = 0;
-        for lag in self.source.lags().iter().filter(|lag| assignment.contains(&lag.at)) {
-            let topic = &topics[usize::from(lag.at.topic.0)];
-            let partition = lag.at.partition.0.to_string();
-            self.context
-                .metrics
-                .lag_records
-                .with_label_values(&[topic, &partition])
-                .set(lag.records);
-            lag_records += lag.records;
-        }
-        if lag_records == 0 {
-            self.progress_at = Instant::now();
-        }
-        let first = TopicPartition {
-            topic: TopicIndex(0),
-            partition: Partition(0),
-        };
-        let mut status = self.context.status.worker(self.context.index);
-        status.joined = self.source.has_joined();
-        status.elected = assignment.contains(&first);
-        status.partitions = assignment
-            .iter()
-            .map(|at| format!("{}-{}", topics[usize::from(at.topic.0)], at.partition.0))
-            .collect();
-        status.lag_records = lag_records;
-        status.waits_for_model = self.waits_for_model;
-        status.paused = self.paused;
-        status.detector = self.detector.status();
-        status.progress_at = self.progress_at;
-        status.in_flight_records = self.sink.in_flight();
-        status.seen_at = Some(Instant::now());
-        drop(status);
-        self.context
-            .status
-            .list_names(self.context.index, self.detector.names());
-        self.report_totals();
-    }
-
-    /// Sums over all workers of this process what gauges show once.
-    fn report_totals(&self) {
-        let workers = self.context.status.workers();
-        let sum = |of: fn(&crate::status::WorkerStatus) -> usize| workers.iter().map(of).sum::<usize>() as i64;
-        let instruments = &self.context.metrics.instruments;
-        instruments
-            .with_label_values(&[Mode::Learning.name()])
-            .set(sum(|worker| worker.detector.learning));
-        instruments
-            .with_label_values(&[Mode::Scoring.name()])
-            .set(sum(|worker| worker.detector.scoring));
-        self.context
-            .metrics
-            .alerts_open
-            .set(sum(|worker| worker.detector.open_alerts));
-        self.context
-            .metrics
-            .in_flight_records
-            .set(sum(|worker| worker.in_flight_records));
-    }
-
-    /// Delivers and commits what is under way, within the limit.
-    fn drain(mut self) -> Result<(), BrokerError> {
+    /// Delivers and commits what is under way, within the limit; tells whether that is everything.
+    fn drain(&mut self) -> Result<bool, BrokerError> {
         self.perform()?;
-        self.deliver_and_commit(false)?;
-        tracing::info!(worker = self.context.index, "drained");
-        Ok(())
+        let is_drained = self.deliver_and_commit(false)?;
+        if is_drained {
+            tracing::info!(worker = self.context.index, "drained");
+        }
+        Ok(is_drained)
     }
+}
+
+/// Forgets a partition whose topic was made anew: its instruments, and what waits to be committed of it.
+fn begin_anew(
+    context: &WorkerContext,
+    sink: &mut Sink,
+    detector: &mut Detector,
+    effects: &mut Effects,
+    at: TopicPartition,
+) {
+    let topic = &context.config.input.topics[usize::from(at.topic.0)];
+    tracing::warn!(
+        topic,
+        partition = at.partition.0,
+        "offsets begin again: the topic was made anew, or its end was lost; the partition is read from there"
+    );
+    context.metrics.partitions_begun_anew.inc();
+    detector.handle(now(), Input::Revoked(&[at]), effects);
+    effects
+        .actions
+        .retain(|effect| !matches!(effect, Effect::Commit(of, _) if *of == at));
+    sink.forget(&[at]);
 }
 
 fn now() -> ArrivalTime {
@@ -417,24 +426,57 @@ fn now() -> ArrivalTime {
     ArrivalTime(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Gives a message as the detector sees it.
-fn record_of<'a>(source: &Source, message: &'a BorrowedMessage<'_>) -> Record<'a> {
-    // Only subscribed topics are polled, so the index is there.
-    let topic = source.topic_index(message.topic()).unwrap_or(TopicIndex(0));
-    let at = TopicPartition {
-        topic,
-        partition: Partition(message.partition()),
-    };
-    Record {
-        position: Position {
-            at,
-            offset: Offset(message.offset()),
-        },
-        arrival_time: message
-            .timestamp()
-            .to_millis()
-            .map_or_else(now, ArrivalTime::from_millis),
-        key: message.key(),
-        payload: message.payload(),
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Hangs while it is dropped, until it is told to go on, as a consumer can.
+    struct Hangs(mpsc::Receiver<()>);
+
+    impl Drop for Hangs {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+
+    /// The fields of a worker that matter here, in their order.
+    struct Half {
+        context: WorkerContext,
+        _source: Hangs,
+    }
+
+    #[test]
+    fn a_panic_is_told_although_the_consumer_hangs_while_it_is_dropped() {
+        let (tell, told) = mpsc::channel();
+        let (release, held) = mpsc::channel();
+        let half = Half {
+            context: WorkerContext {
+                config: Arc::new(Config::from_toml("").unwrap()),
+                metrics: Arc::new(Metrics::new()),
+                status: Status::new(1),
+                index: 0,
+                waits_for_model: false,
+                sink_limits: SinkLimits {
+                    alert_bytes_max: None,
+                    dead_letter_bytes_max: None,
+                    in_flight_max: 1,
+                    in_flight_bytes_max: 1,
+                },
+                troubles: Arc::default(),
+                on_panic: Box::new(move || tell.send(()).unwrap()),
+            },
+            _source: Hangs(held),
+        };
+        let thread = std::thread::spawn(move || {
+            // All of it, not the one field.
+            let half = half;
+            assert!(half.context.waits_for_model, "a bug");
+        });
+        told.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(!thread.is_finished());
+        release.send(()).unwrap();
+        assert!(thread.join().is_err());
     }
 }

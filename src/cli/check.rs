@@ -18,6 +18,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let config = arguments.config.load()?;
+    config.kafka.try_properties()?;
     say(&summary(&config))?;
     Ok(Exit::Done)
 }

@@ -204,7 +204,7 @@ fn exit_of_daemon(error: &DaemonError) -> Exit {
 
 fn exit_of_store(error: &StoreError) -> Exit {
     match error {
-        StoreError::Unwritable { .. } => Exit::CannotWrite,
+        StoreError::Unwritable { .. } | StoreError::OtherOwner { .. } => Exit::CannotWrite,
         StoreError::Unreadable { .. } | StoreError::NoArtifact { .. } => Exit::Usage,
     }
 }

@@ -145,6 +145,7 @@ const BOUNDS: &[Bound] = &[
     whole("worker.poll_timeout_ms", 1..=1000, "milliseconds"),
     whole("worker.commit_interval_ms", 1..=HOUR * 1000, "milliseconds"),
     whole("worker.in_flight_max", 1..=1_000_000, "records"),
+    whole("worker.in_flight_bytes_max", MIB..=MIB * MIB, "bytes"),
     // Nobody waits longer for a process to stop; the session's time-out is mostly below it.
     whole("worker.drain_secs", 1..=5 * MINUTE, "seconds"),
     whole("worker.stall_secs", 1..=DAY, "seconds"),

@@ -41,6 +41,9 @@ fn names(config: &Config, problems: &mut Problems) {
         let text = format!("expected {expected}, found nothing");
         problems.unless(!found.trim().is_empty(), key, text);
     }
+    for (key, text) in config.kafka.problems() {
+        problems.unless(false, &key, text);
+    }
     let (topics, output) = (&config.input.topics, &config.output);
     problems.unless(!topics.is_empty(), "input.topics", "expected at least one topic");
     let outputs = [

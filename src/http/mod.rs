@@ -3,6 +3,7 @@
 //! Reads what the parts tell about themselves and decides nothing.
 
 mod names;
+mod serving;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,9 +62,7 @@ pub fn address_of(listener: &tokio::net::TcpListener) -> Option<SocketAddr> {
 
 /// Serves until the runtime ends.
 pub async fn serve(listener: tokio::net::TcpListener, board: Board) {
-    if let Err(error) = axum::serve(listener, router(board)).await {
-        tracing::error!(%error, "http ended");
-    }
+    serving::serve(listener, router(board)).await;
 }
 
 fn router(board: Board) -> Router {
@@ -94,15 +93,16 @@ async fn livez(State(board): State<Board>) -> Response {
     answer(stuck.collect())
 }
 
-/// 200 once the group has given every worker its share.
+/// 200 while every worker has its share from the group, and nothing keeps it from reading, delivering and committing; 503
+/// says which and why.
 async fn readyz(State(board): State<Board>) -> Response {
-    let workers = board.status.workers();
-    let waiting = workers.iter().enumerate().filter(|(_, worker)| !worker.joined);
-    answer(
-        waiting
-            .map(|(index, _)| format!("worker {index}: has not joined the group yet"))
-            .collect(),
-    )
+    let mut problems = Vec::new();
+    for (index, worker) in board.status.workers().iter().enumerate() {
+        let waits = (!worker.joined).then_some("has not joined the group yet");
+        let all = waits.into_iter().chain(worker.ailments.iter().map(String::as_str));
+        problems.extend(all.map(|problem| format!("worker {index}: {problem}")));
+    }
+    answer(problems)
 }
 
 fn answer(problems: Vec<String>) -> Response {

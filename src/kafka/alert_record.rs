@@ -5,8 +5,7 @@ use serde::Serialize;
 use crate::pipeline::alert::{Alert, Cause, FeatureShare};
 use crate::pipeline::group::Group;
 use crate::pipeline::guard::{Fact, Finding, Still};
-use crate::pipeline::summary::summary;
-use crate::pipeline::tick::{Body, Tick};
+use crate::pipeline::tick::Tick;
 
 /// Value of the `schema` member.
 pub const SCHEMA: &str = "tapewatch.alert.v1";
@@ -39,7 +38,7 @@ struct AlertJson<'a> {
     model_version: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<GroupJson<'a>>,
-    summary: String,
+    summary: &'a str,
 }
 
 #[derive(Serialize)]
@@ -64,25 +63,6 @@ struct FindingJson {
 }
 
 #[derive(Serialize)]
-struct TickJson {
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    price: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bid: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ask: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bid_size: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ask_size: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence: Option<u64>,
-}
-
-#[derive(Serialize)]
 struct CauseJson<'a> {
     topic: &'a str,
     partition: i32,
@@ -90,7 +70,7 @@ struct CauseJson<'a> {
     event_time: String,
     event_time_ns: i64,
     arrival_time_ms: i64,
-    tick: TickJson,
+    tick: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -113,8 +93,9 @@ struct FeedJson {
     expected: Option<f64>,
 }
 
-/// Writes an alert; `topics` are the input topics in the order of their index. The same alert gives the same bytes.
-pub fn to_json(alert: &Alert, topics: &[String]) -> Vec<u8> {
+/// Writes an alert with its summary for people; `topics` are the input topics in the order of their index. The same alert
+/// gives the same bytes.
+pub fn to_json(alert: &Alert, summary: &str, topics: &[String]) -> Vec<u8> {
     let json = AlertJson {
         schema: SCHEMA,
         id: &alert.id,
@@ -136,7 +117,7 @@ pub fn to_json(alert: &Alert, topics: &[String]) -> Vec<u8> {
         features: alert.features.iter().map(feature).collect(),
         model_version: alert.model_version.map(|version| version.0),
         group: alert.group.as_deref().map(group),
-        summary: summary(alert),
+        summary,
     };
     // Writing plain numbers and text to memory cannot fail: no map has keys that are not text.
     serde_json::to_vec(&json).unwrap_or_default()
@@ -213,30 +194,16 @@ fn fact(fact: &Fact) -> serde_json::Map<String, serde_json::Value> {
     }
 }
 
-fn tick(tick: &Tick) -> TickJson {
-    let sequence = tick.sequence;
-    match tick.body {
-        Body::Trade(trade) => TickJson {
-            kind: "trade",
-            price: Some(trade.price),
-            size: trade.size,
-            bid: None,
-            ask: None,
-            bid_size: None,
-            ask_size: None,
-            sequence,
-        },
-        Body::Quote(quote) => TickJson {
-            kind: "quote",
-            price: None,
-            size: None,
-            bid: Some(quote.bid),
-            ask: Some(quote.ask),
-            bid_size: quote.bid_size,
-            ask_size: quote.ask_size,
-            sequence,
-        },
+fn tick(tick: &Tick) -> serde_json::Map<String, serde_json::Value> {
+    let mut members = serde_json::Map::new();
+    members.insert("kind".into(), tick.body.kind().into());
+    for (name, number) in tick.body.numbers() {
+        members.insert(name.into(), number.into());
     }
+    if let Some(sequence) = tick.sequence {
+        members.insert("sequence".into(), sequence.into());
+    }
+    members
 }
 
 fn feature(share: &FeatureShare) -> FeatureJson {

@@ -1,17 +1,21 @@
 //! Client settings: what every consumer and producer of ours is made with.
 //!
-//! Promises that secrets are read from files and never printed, and that any librdkafka property can be passed through.
+//! Promises that secrets are read from files and never printed, and that any librdkafka property can be passed through,
+//! save those of [`properties`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::BaseProducer;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+
+pub use super::error::BrokerError;
+use super::properties;
 
 /// Brokers and client properties.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,82 +37,36 @@ pub struct KafkaConfig {
     pub secret_files: BTreeMap<String, PathBuf>,
 }
 
-/// What can go wrong with Kafka.
-#[derive(Debug, Error)]
-pub enum BrokerError {
-    /// No broker answers.
-    #[error("no broker answers at {brokers} within {waited_secs} s: {source}")]
-    Unreachable {
-        /// Where we looked.
-        brokers: String,
-        /// How long (seconds).
-        waited_secs: u64,
-        /// The last error.
-        source: KafkaError,
-    },
-    /// A topic is not there.
-    #[error("topic {topic} does not exist at {brokers}; create it, or correct input.topics and output")]
-    NoTopic {
-        /// Name of the topic.
-        topic: String,
-        /// Where we looked.
-        brokers: String,
-    },
-    /// The broker refuses us.
-    #[error("the broker refuses us: {reason}")]
-    Refused {
-        /// What it says.
-        reason: String,
-    },
-    /// A secret cannot be read.
-    #[error("kafka.secret_files: cannot read {path} for {property}: {source}")]
-    Secret {
-        /// Property that it is for.
-        property: String,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Anything else.
-    #[error("kafka: {0}")]
-    Client(#[from] KafkaError),
-}
+/// Name of a member that comes back as the same one.
+const GROUP_INSTANCE: &str = "group.instance.id";
 
-impl BrokerError {
-    /// Tells whether a setting is to blame: a secret that cannot be read, or a property that librdkafka does not know.
-    pub fn is_of_settings(&self) -> bool {
-        matches!(
-            self,
-            BrokerError::Secret { .. } | BrokerError::Client(KafkaError::ClientConfig(..))
-        )
-    }
-
-    /// Tells whether trying again may help.
-    pub fn retryable(&self) -> bool {
-        match self {
-            BrokerError::Unreachable { .. } | BrokerError::NoTopic { .. } => true,
-            BrokerError::Refused { .. } | BrokerError::Secret { .. } | BrokerError::Client(_) => false,
-        }
-    }
-}
+/// How a group shares partitions out, where the members decide it.
+const ASSIGNMENT_STRATEGY: &str = "partition.assignment.strategy";
 
 /// Properties of a consumer of ours, before the user's.
-const CONSUMER_DEFAULTS: [(&str, &str); 9] = [
+const CONSUMER_DEFAULTS: [(&str, &str); 13] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("isolation.level", "read_committed"),
     // At the default of 1000 a consumer slower than the prefetch falls to a third of its speed.
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.wait.max.ms", "50"),
+    // What waits to be polled is bounded by bytes over all partitions of the consumer; an answer of a broker, and what it
+    // unpacks to, comes on top.
     ("queued.max.messages.kbytes", "32768"),
-    ("partition.assignment.strategy", "cooperative-sticky"),
+    ("fetch.max.bytes", "16777216"),
+    ("receive.message.max.bytes", "67108864"),
+    (ASSIGNMENT_STRATEGY, "cooperative-sticky"),
     ("statistics.interval.ms", "1000"),
+    // Where a partition begins is decided when it is assigned; what is no longer there is passed over and counted.
+    ("auto.offset.reset", "earliest"),
+    // New partitions are found within this time.
+    ("topic.metadata.refresh.interval.ms", "30000"),
     ("allow.auto.create.topics", "false"),
 ];
 
 /// Properties of a producer of ours, before the user's.
-const PRODUCER_DEFAULTS: [(&str, &str); 5] = [
+const PRODUCER_DEFAULTS: [(&str, &str); 6] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("linger.ms", "2"),
@@ -116,16 +74,79 @@ const PRODUCER_DEFAULTS: [(&str, &str); 5] = [
     ("message.max.bytes", "16777216"),
     // Java's default partitioner, so that an instrument's alerts land where its other producers put them.
     ("partitioner", "murmur2_random"),
+    // A topic that is gone is noticed within this time.
+    ("topic.metadata.refresh.interval.ms", "30000"),
+];
+
+/// Properties of ours that librdkafka knows by another name too.
+const ALIASES: [(&str, &str); 3] = [
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("request.required.acks", "acks"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
 ];
 
 impl KafkaConfig {
-    /// Gives the settings of a consumer in the group.
+    /// Says which properties we cannot work with: the key, and what to do.
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let tables = [
+            ("kafka.properties", &self.properties),
+            ("kafka.consumer_properties", &self.consumer_properties),
+            ("kafka.producer_properties", &self.producer_properties),
+        ];
+        let of_table = |(table, properties): (&str, _)| {
+            let named = |(property, text): (&str, String)| (format!("{table}.\"{property}\""), text);
+            properties::problems(properties)
+                .into_iter()
+                .map(named)
+                .collect::<Vec<_>>()
+        };
+        let of_secret = |property: &String| {
+            let text = properties::problem_of(property, None)?;
+            Some((format!("kafka.secret_files.\"{property}\""), text))
+        };
+        let of_tables = tables.into_iter().flat_map(of_table);
+        of_tables
+            .chain(self.secret_files.keys().filter_map(of_secret))
+            .collect()
+    }
+
+    /// Reads the secrets and makes a consumer and a producer, which tries the properties; connects to nobody for long.
+    ///
+    /// # Errors
+    /// [`BrokerError`] that names the property, and never a value.
+    pub fn try_properties(&self) -> Result<(), BrokerError> {
+        let consumer: BaseConsumer<QuietContext> = self.consumer()?.create_with_context(QuietContext)?;
+        let producer: BaseProducer<QuietContext> = self.producer()?.create_with_context(QuietContext)?;
+        drop((consumer, producer));
+        Ok(())
+    }
+
+    /// Gives the settings of one of `workers` consumers in the group, by its number from 0. Where the user names an instance,
+    /// each of several gets a name of its own.
     ///
     /// # Errors
     /// [`BrokerError::Secret`] when a secret cannot be read.
-    pub fn consumer(&self) -> Result<ClientConfig, BrokerError> {
+    pub fn member(&self, index: usize, workers: usize) -> Result<ClientConfig, BrokerError> {
+        let mut client = self.consumer()?;
+        if workers > 1
+            && let Some(instance) = client.get(GROUP_INSTANCE)
+        {
+            let own = format!("{instance}-{index}");
+            client.set(GROUP_INSTANCE, own);
+        }
+        Ok(client)
+    }
+
+    /// Gives the settings of a consumer in the group.
+    fn consumer(&self) -> Result<ClientConfig, BrokerError> {
         let mut client = self.client(&CONSUMER_DEFAULTS, &self.consumer_properties)?;
         client.set("group.id", &self.group);
+        // There the broker shares the partitions out, and librdkafka takes no strategy of ours.
+        if self.consumer_property("group.protocol") == Some("consumer")
+            && self.consumer_property(ASSIGNMENT_STRATEGY).is_none()
+        {
+            client.remove(ASSIGNMENT_STRATEGY);
+        }
         Ok(client)
     }
 
@@ -143,6 +164,7 @@ impl KafkaConfig {
         let mut client = self.consumer()?;
         // librdkafka wants a group even where none is joined.
         client.set("group.id", format!("{}-reader", self.group));
+        client.remove(GROUP_INSTANCE);
         client.set("statistics.interval.ms", "0");
         client.set("enable.partition.eof", "true");
         Ok(client)
@@ -154,6 +176,11 @@ impl KafkaConfig {
     /// [`BrokerError::Secret`] when a secret cannot be read.
     pub fn producer(&self) -> Result<ClientConfig, BrokerError> {
         self.client(&PRODUCER_DEFAULTS, &self.producer_properties)
+    }
+
+    /// Gives the settings of a client that asks and tells about topics.
+    pub(super) fn admin(&self) -> Result<ClientConfig, BrokerError> {
+        self.client(&[], &BTreeMap::new())
     }
 
     fn client(
@@ -170,6 +197,10 @@ impl KafkaConfig {
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", "tapewatch");
         for (property, value) in self.properties.iter().chain(properties) {
+            // Under its other name, ours would stand beside the user's.
+            if let Some((_, ours)) = ALIASES.iter().find(|(alias, _)| alias == property) {
+                client.remove(ours);
+            }
             client.set(property, value);
         }
         for (property, path) in &self.secret_files {
@@ -182,67 +213,8 @@ impl KafkaConfig {
         }
         Ok(client)
     }
-
-    /// Waits until a broker answers and knows all topics; gives each topic's partitions.
-    ///
-    /// # Errors
-    /// [`BrokerError`] when that is not so within `start_timeout_secs`, or when trying again cannot help.
-    pub fn wait_for_topics(&self, topics: &[&str]) -> Result<Vec<usize>, BrokerError> {
-        let deadline = Instant::now() + Duration::from_secs(self.start_timeout_secs);
-        let consumer: BaseConsumer<QuietContext> = self.reader()?.create_with_context(QuietContext)?;
-        let mut logged = false;
-        loop {
-            // Errors such as a wrong password arrive as events, which only a poll serves.
-            if let Some(Err(KafkaError::Global(code))) = consumer.poll(Duration::ZERO).map(|polled| polled.map(drop))
-                && matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL)
-            {
-                return Err(BrokerError::Refused {
-                    reason: code.to_string(),
-                });
-            }
-            let error = match self.partitions_of(&consumer, topics) {
-                Ok(partitions) => return Ok(partitions),
-                Err(error) => error,
-            };
-            if Instant::now() >= deadline || !error.retryable() {
-                return Err(error);
-            }
-            if !logged {
-                tracing::warn!(brokers = self.brokers, timeout_secs = self.start_timeout_secs, %error, "waiting for kafka");
-                logged = true;
-            }
-            std::thread::sleep(RETRY_PAUSE);
-        }
-    }
-
-    fn partitions_of<C: rdkafka::consumer::ConsumerContext>(
-        &self,
-        consumer: &BaseConsumer<C>,
-        topics: &[&str],
-    ) -> Result<Vec<usize>, BrokerError> {
-        let waited_secs = self.start_timeout_secs;
-        let unreachable = |source| BrokerError::Unreachable {
-            brokers: self.brokers.clone(),
-            waited_secs,
-            source,
-        };
-        let metadata = consumer.fetch_metadata(None, METADATA_TIMEOUT).map_err(unreachable)?;
-        let partitions = |topic: &&str| {
-            let found = metadata.topics().iter().find(|found| found.name() == *topic);
-            match found.map_or(0, |found| found.partitions().len()) {
-                0 => Err(BrokerError::NoTopic {
-                    topic: (*topic).into(),
-                    brokers: self.brokers.clone(),
-                }),
-                partitions => Ok(partitions),
-            }
-        };
-        topics.iter().map(partitions).collect()
-    }
 }
 
-/// Pause between two looks for brokers and topics at start.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Longest wait for one answer about topics.
 pub const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -260,3 +232,9 @@ impl ClientContext for QuietContext {
 }
 
 impl rdkafka::consumer::ConsumerContext for QuietContext {}
+
+impl rdkafka::producer::ProducerContext for QuietContext {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &rdkafka::message::DeliveryResult<'_>, (): ()) {}
+}

@@ -22,6 +22,8 @@ struct Batch {
 #[derive(Debug, Default)]
 pub struct Ledger {
     batches: VecDeque<Batch>,
+    /// Unacknowledged records of all batches.
+    in_flight: usize,
     first: usize,
     committable: BTreeMap<TopicPartition, NextOffset>,
     /// What was last given out for commit of each partition, as long as it belongs to us.
@@ -41,13 +43,15 @@ impl Ledger {
     pub fn sent(&mut self, batch: BatchNumber) {
         if let Some(batch) = self.at(batch) {
             batch.unacknowledged += 1;
+            self.in_flight += 1;
         }
     }
 
     /// Notes that the broker has one record of a batch.
     pub fn acknowledged(&mut self, batch: BatchNumber) {
-        if let Some(batch) = self.at(batch) {
-            batch.unacknowledged = batch.unacknowledged.saturating_sub(1);
+        if let Some(batch) = self.at(batch).filter(|batch| batch.unacknowledged > 0) {
+            batch.unacknowledged -= 1;
+            self.in_flight -= 1;
         }
         self.settle();
     }
@@ -64,7 +68,7 @@ impl Ledger {
 
     /// Gives the records that are under way.
     pub fn in_flight(&self) -> usize {
-        self.batches.iter().map(|batch| batch.unacknowledged).sum()
+        self.in_flight
     }
 
     /// Takes the offsets that may be committed.

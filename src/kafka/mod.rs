@@ -4,10 +4,19 @@
 //! Imports `pipeline` alone. Everything that rdkafka calls back ends here: the rest of the program sees plain data.
 
 pub mod alert_record;
+mod begin;
 pub mod client;
+mod committer;
 pub mod embedded;
+pub mod error;
 pub mod feeder;
+mod health;
 pub mod history;
 pub mod ledger;
+pub mod outgoing;
+mod positions;
+mod properties;
+pub mod reach;
 pub mod sink;
 pub mod source;
+pub mod trouble;

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::model::artifact::Artifact;
 use crate::pipeline::score::{Model, ModelVersion};
 use crate::status::{ModelState, Status, TrainingPhase};
-use crate::store::ModelStore;
+use crate::store::{ModelStore, StoreError};
 use crate::train::fit::FitError;
 use crate::train::trainer::TrainError;
 use crate::worker::Command;
@@ -86,23 +86,28 @@ pub struct Learner {
     workers_wait: bool,
 }
 
+/// Names and counts the versions of the store that cannot be read.
+pub fn note_bad_models(bad: &[StoreError], metrics: &Metrics) {
+    for error in bad {
+        metrics.models_unreadable.inc();
+        tracing::warn!(%error, "a model cannot be read; an older one stays at work");
+    }
+}
+
 impl Learner {
-    /// Makes a learner with the model that the workers begin with; the end of `stop` ends it.
+    /// Makes a learner with the model that the workers begin with, and the version up to which the store has been looked at;
+    /// the end of `stop` ends it.
     pub fn new(
         context: LearnerContext,
         stop: Receiver<Infallible>,
         champion: Option<Artifact>,
+        followed: Option<ModelVersion>,
         workers_wait: bool,
     ) -> Self {
         let base = context.config.model.base.load().unwrap_or_else(|error| {
             tracing::error!(%error, "base model");
             None
         });
-        let followed = context
-            .store
-            .versions()
-            .ok()
-            .and_then(|versions| versions.last().copied());
         let now = Instant::now();
         let retrain = &context.config.retrain;
         let pace = CalibrationPace::new(
@@ -166,17 +171,14 @@ impl Learner {
 
     /// Puts a newer model of the store to work, if another process has put one there.
     fn follow_store(&mut self) {
-        let newest = match self.context.store.versions() {
-            Ok(versions) => versions.last().copied(),
+        let newest = match self.context.store.newest(self.followed) {
+            Ok(newest) => newest,
             Err(error) => return tracing::warn!(%error, "model store"),
         };
-        let Some(newest) = newest.filter(|newest| Some(*newest) > self.followed) else {
-            return;
-        };
-        self.followed = Some(newest);
-        match self.context.store.load(newest) {
-            Ok(artifact) => self.hand_out(artifact),
-            Err(error) => tracing::warn!(%error, "cannot load the newest model"),
+        note_bad_models(&newest.bad, &self.context.metrics);
+        if let Some(artifact) = newest.artifact {
+            self.followed = Some(artifact.version);
+            self.hand_out(artifact);
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::backtest::BacktestError;
 use super::tick_files::{self, Lines, TickFile, TickFileError};
 use crate::pipeline::decode::{DecodeConfig, Decoder};
-use crate::pipeline::tick::{Body, Tick};
+use crate::pipeline::tick::Tick;
 
 /// Form of a record's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,26 +131,10 @@ pub fn to_json(instrument: &str, tick: &Tick) -> String {
     let mut object = serde_json::Map::new();
     object.insert("instrument".into(), instrument.into());
     object.insert("ts_ns".into(), tick.event_time.0.into());
-    let mut put = |key: &str, value: Option<f64>| {
-        if let Some(value) = value {
-            object.insert(key.into(), value.into());
-        }
-    };
-    let kind = match tick.body {
-        Body::Trade(trade) => {
-            put("price", Some(trade.price));
-            put("size", trade.size);
-            "trade"
-        }
-        Body::Quote(quote) => {
-            put("bid", Some(quote.bid));
-            put("ask", Some(quote.ask));
-            put("bid_size", quote.bid_size);
-            put("ask_size", quote.ask_size);
-            "quote"
-        }
-    };
-    object.insert("kind".into(), kind.into());
+    for (name, number) in tick.body.numbers() {
+        object.insert(name.into(), number.into());
+    }
+    object.insert("kind".into(), tick.body.kind().into());
     if let Some(sequence) = tick.sequence {
         object.insert("seq".into(), sequence.into());
     }

@@ -152,23 +152,28 @@ impl Detector {
 
     /// Tells what the detector looks like.
     pub fn status(&self) -> DetectorStatus {
-        let is_own = |instrument: &&Instrument| instrument.episode.is_open() && !instrument.membership.is_folded();
-        let shocks = self
+        let standing = self
             .partitions
             .iter()
             .filter(|partition| partition.shocks.is_standing());
-        let learning = || {
-            self.instruments()
-                .filter(|instrument| instrument.mode == Mode::Learning)
-        };
-        DetectorStatus {
+        let mut status = DetectorStatus {
             instruments: self.instruments_known(),
-            scoring: self.instruments_known() - learning().count(),
-            learning: learning().count(),
-            learning_rows_max: learning().map(|instrument| instrument.rows_seen).max().unwrap_or(0),
-            open_alerts: shocks.count() + self.instruments().filter(is_own).count(),
+            open_alerts: standing.count(),
             model_version: self.model_version(),
+            ..DetectorStatus::default()
+        };
+        for instrument in self.instruments() {
+            match instrument.mode {
+                Mode::Scoring => status.scoring += 1,
+                Mode::Learning => {
+                    status.learning += 1;
+                    status.learning_rows_max = status.learning_rows_max.max(instrument.rows_seen);
+                }
+            }
+            let is_own = instrument.episode.is_open() && !instrument.membership.is_folded();
+            status.open_alerts += usize::from(is_own);
         }
+        status
     }
 
     /// Lists the names of its instruments, each with its mode, in no order.

@@ -39,6 +39,35 @@ pub enum Body {
     Quote(Quote),
 }
 
+impl Body {
+    /// Gives the name of its kind, as feeds and alerts have it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Body::Trade(_) => "trade",
+            Body::Quote(_) => "quote",
+        }
+    }
+
+    /// Lists the numbers that it has, by the names that feeds and alerts have for them.
+    pub fn numbers(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let numbers = match *self {
+            Body::Trade(Trade { price, size }) => [("price", Some(price)), ("size", size), ("", None), ("", None)],
+            Body::Quote(Quote {
+                bid,
+                ask,
+                bid_size,
+                ask_size,
+            }) => [
+                ("bid", Some(bid)),
+                ("ask", Some(ask)),
+                ("bid_size", bid_size),
+                ("ask_size", ask_size),
+            ],
+        };
+        numbers.into_iter().filter_map(|(name, number)| Some((name, number?)))
+    }
+}
+
 /// A trade.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trade {

@@ -1,8 +1,7 @@
-//! What a worker counts: verdicts, and errors that came in place of records.
+//! What a worker counts: verdicts, and errors that librdkafka reports.
 
 use rdkafka::error::KafkaError;
 
-use crate::kafka::client::BrokerError;
 use crate::metrics::Metrics;
 use crate::pipeline::detector::{Effects, Outcome};
 
@@ -31,16 +30,6 @@ pub(super) fn count_verdicts(metrics: &Metrics, effects: &Effects) {
     metrics.stamps_ahead.inc_by(ahead);
     metrics.ticks_above_threshold.inc_by(above);
     metrics.false_alarms_allowed.inc_by(allowed);
-}
-
-/// Notes an error that came in place of a record: librdkafka goes on by itself after most.
-pub(super) fn note_poll_error(metrics: &Metrics, error: KafkaError) -> Result<(), BrokerError> {
-    count_error(metrics, &error);
-    if error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::Fatal) {
-        return Err(error.into());
-    }
-    tracing::warn!(%error, "poll");
-    Ok(())
 }
 
 /// Counts an error under its code.

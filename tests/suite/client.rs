@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::FromClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -91,6 +91,59 @@ impl Client {
             assert!(Instant::now() < deadline, "topic {name} was created but has no leaders");
             thread::sleep(LOOK_PAUSE);
         }
+    }
+
+    /// Deletes a topic and waits until the cluster knows it no more.
+    pub fn delete_topic(&self, name: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.connect(&self.config());
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST_DEADLINE));
+        let deleted = block_on(admin.delete_topics(&[name], &options), 2 * REQUEST_DEADLINE)
+            .unwrap_or_else(|| panic!("no answer to the deletion of topic {name}"));
+        assert!(
+            deleted.is_ok_and(|results| results.iter().all(Result::is_ok)),
+            "topic {name}"
+        );
+        let consumer = self.consumer(&[]);
+        let deadline = Instant::now() + REQUEST_DEADLINE;
+        let is_there = || {
+            let metadata = consumer.fetch_metadata(Some(name), REQUEST_DEADLINE);
+            metadata.is_ok_and(|metadata| metadata.topics().iter().any(|found| found.error().is_none()))
+        };
+        while is_there() {
+            assert!(Instant::now() < deadline, "topic {name} is still there");
+            thread::sleep(LOOK_PAUSE);
+        }
+    }
+
+    /// Adds partitions to a topic, up to so many.
+    pub fn add_partitions(&self, name: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.connect(&self.config());
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST_DEADLINE));
+        let added = block_on(
+            admin.create_partitions(&[NewPartitions::new(name, partitions)], &options),
+            2 * REQUEST_DEADLINE,
+        );
+        assert!(
+            added.is_some_and(|added| added.is_ok_and(|results| results.iter().all(Result::is_ok))),
+            "topic {name}"
+        );
+        let consumer = self.consumer(&[]);
+        let deadline = Instant::now() + REQUEST_DEADLINE;
+        while !has_leaders(&consumer, name, partitions as i32) {
+            assert!(Instant::now() < deadline, "topic {name} has no new leaders");
+            thread::sleep(LOOK_PAUSE);
+        }
+    }
+
+    /// Deletes the records of a partition below an offset, as retention does.
+    pub fn delete_records(&self, topic: &str, partition: i32, below: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.connect(&self.config());
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST_DEADLINE));
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(below))
+            .unwrap();
+        let deleted = block_on(admin.delete_records(&list, &options), 2 * REQUEST_DEADLINE);
+        assert!(deleted.is_some_and(|deleted| deleted.is_ok()), "{topic}/{partition}");
     }
 
     /// The offset after the last record a `read_committed` consumer may see, by partition: records of an open

@@ -15,6 +15,7 @@ mod real_kafka;
 mod broker;
 mod market;
 mod process;
+mod raw_produce;
 mod wait;
 
 mod allocations;
@@ -34,6 +35,8 @@ mod memory;
 mod mock_cluster;
 mod prometheus;
 mod schema;
+mod secured;
 mod shock;
 mod tidy;
+mod troubles;
 mod whole_line;

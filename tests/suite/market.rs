@@ -16,6 +16,7 @@ use tapewatch::pipeline::detector::{Detector, Effect, Effects, Input, Outcome, R
 use tapewatch::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use tapewatch::pipeline::scaler::InputTransform;
 use tapewatch::pipeline::score::{Model, ModelVersion};
+use tapewatch::pipeline::summary::summary;
 use tapewatch::pipeline::tick::InstrumentTicks;
 use tapewatch::pipeline::time::{ArrivalTime, EventTime};
 use tapewatch::train::calibrate::{Calibrator, PooledRows, ScoreTerms};
@@ -243,7 +244,10 @@ fn take(run: &mut Run, effects: &mut Effects, config: &Config) {
     run.verdicts.append(&mut effects.verdicts);
     for effect in effects.actions.drain(..) {
         match effect {
-            Effect::Alert(alert) => run.alerts.push(alert_record::to_json(&alert, &config.input.topics)),
+            Effect::Alert(alert) => {
+                run.alerts
+                    .push(alert_record::to_json(&alert, &summary(&alert), &config.input.topics))
+            }
             Effect::DeadLetter(_) => run.dead_letters += 1,
             Effect::Commit(..) => {}
         }

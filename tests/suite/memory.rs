@@ -6,11 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tapewatch::config::Config;
+use tapewatch::offline::replay::to_json;
 use tapewatch::pipeline::tick::{InstrumentTicks, Tick};
 use tapewatch::train::trainer::TrainingConfig;
 
 use crate::cli::write_ticks;
-use crate::market;
+use crate::{market, process, real_kafka, wait};
 
 /// What the program, its libraries and the model inside it take beside a training (bytes).
 const PROGRAM_BYTES: u64 = 128 << 20;
@@ -103,4 +104,59 @@ fn what_a_small_budget_does_not_hold_is_thinned_and_said() {
         told.contains(&format!("trained on {kept} ticks of 4 instruments")),
         "{told}"
     );
+}
+
+/// The default daemon with an empty store: the first model from two million ticks of a thousand instruments, and all of them
+/// scored. It takes a minute or two: `cargo test --release --test suite -- --ignored the_default_daemon`.
+#[test]
+#[ignore = "takes longer than a minute"]
+#[cfg(target_os = "linux")]
+fn the_default_daemon_keeps_within_a_gibibyte_with_two_million_ticks_of_a_thousand_instruments() {
+    const INSTRUMENTS: usize = 1000;
+    const TICKS_EACH: usize = 2000;
+    const DEADLINE: Duration = Duration::from_secs(400);
+    let Some(kafka) = real_kafka::start_or_skip() else {
+        return;
+    };
+    for topic in ["ticks", "tapewatch.alerts", "tapewatch.dead-letters"] {
+        kafka.create_topic(topic, 1, &[]);
+    }
+    let feeds = instruments(INSTRUMENTS, TICKS_EACH);
+    // A hundred ticks of each in turn, as a hundred thousand records at a time.
+    for start in (0..TICKS_EACH).step_by(100) {
+        let json = |feed: &InstrumentTicks| {
+            let ticks = &feed.ticks[start..start + 100];
+            let texts = ticks.iter().map(|tick| to_json(&feed.instrument, tick).into_bytes());
+            texts.collect::<Vec<_>>()
+        };
+        let values: Vec<Vec<u8>> = feeds.iter().flat_map(json).collect();
+        let records: Vec<_> = values
+            .iter()
+            .map(|value| (Some(0), None, Some(value.as_slice())))
+            .collect();
+        kafka.produce("ticks", &records);
+    }
+    drop(feeds);
+    let folder = tempfile::tempdir().unwrap();
+    let address = wait::free_address();
+    let text = format!(
+        "[kafka]\nbrokers = \"{}\"\n[http]\nlisten = \"{address}\"\n",
+        kafka.brokers
+    );
+    fs::write(folder.path().join("tapewatch.toml"), text).unwrap();
+    let mut daemon = process::start(folder.path(), &["run", "--config", "tapewatch.toml"]);
+    wait::until("all ticks are scored by a model of one's own", DEADLINE, || {
+        assert!(daemon.is_running(), "the daemon has ended");
+        let Some((_, text)) = wait::get(&address, "/metrics") else {
+            return false;
+        };
+        let samples = wait::samples(&text);
+        let records = wait::sum(&samples, "tapewatch_records_in_total");
+        wait::sum(&samples, "tapewatch_model_version") > 0.0 && records == (INSTRUMENTS * TICKS_EACH) as f64
+    });
+    let peak = daemon.peak_bytes() >> 20;
+    println!("peak {peak} MiB");
+    assert!(peak < 1024, "{peak} MiB");
+    daemon.terminate();
+    assert_eq!(daemon.ended().code, Some(0));
 }

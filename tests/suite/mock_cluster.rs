@@ -1,8 +1,13 @@
 //! The real daemon on librdkafka's mock cluster: bad input, failing deliveries, two workers, endpoints, stop and restart.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tapewatch::daemon::Daemon;
 use tapewatch::pipeline::detector::Outcome;
@@ -11,7 +16,8 @@ use tapewatch::status::TrainingPhase;
 use crate::broker::{ALERTS, DEAD_LETTERS, DEADLINE, Scene, TICKS, both_counts, counted, wait_for_records};
 use crate::client::Record;
 use crate::market::{self, Line};
-use crate::{schema, wait};
+use crate::raw_produce::{self, RawRecord};
+use crate::{process, schema, wait};
 
 /// Injected errors: more than the daemon can use up.
 const ERRORS: usize = 1_000_000;
@@ -150,7 +156,8 @@ fn bad_records_become_dead_letters_and_the_stream_goes_on() {
 fn dead_letter_that_the_broker_finds_too_large_goes_without_its_value() {
     let scene = Scene::new(1);
     scene.produce(&[of_partition(0, Some(b"no tick")), of_partition(0, Some(b"nor this"))]);
-    let refusal = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE];
+    // Once as part of a batch, and once by itself.
+    let refusal = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 3];
     scene
         .embedded
         .cluster()
@@ -168,6 +175,51 @@ fn dead_letter_that_the_broker_finds_too_large_goes_without_its_value() {
         assert_eq!(letter.key.as_deref(), Some(&b"KEY"[..]));
     }
     daemon.stop().unwrap();
+}
+
+/// Anything that a record can be, headers' names included.
+fn any_record() -> impl Strategy<Value = RawRecord> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..40);
+    let value = prop_oneof![
+        prop::option::of(bytes()),
+        Just(Some(CROSSED.to_vec())),
+        Just(Some(
+            br#"{"instrument":"X","ts_ns":1704205800000000000,"kind":"trade","price":1.0}"#.to_vec()
+        )),
+    ];
+    let headers = prop::collection::vec((bytes(), prop::option::of(bytes())), 0..6);
+    (prop::option::of(bytes()), value, headers).prop_map(|(key, value, headers)| RawRecord { key, value, headers })
+}
+
+#[test]
+fn nothing_in_a_record_ends_a_worker_and_its_headers_are_carried_as_bytes() {
+    let scene = Scene::new(1);
+    let daemon = scene.start_without_model(scene.config(""));
+    let mut runner = TestRunner::new_with_rng(
+        proptest::test_runner::Config::default(),
+        TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+    );
+    let records = prop::collection::vec(any_record(), 400);
+    let mut records = records.new_tree(&mut runner).unwrap().current();
+    records.push(RawRecord {
+        value: Some(b"no tick".to_vec()),
+        headers: vec![(b"caf\xe9".to_vec(), Some(b"old".to_vec())), (Vec::new(), None)],
+        ..RawRecord::default()
+    });
+    let broker = scene.client.brokers.split(',').next().unwrap();
+    raw_produce::produce(broker, TICKS, &records);
+    wait_for_records(&daemon, records.len());
+    scene.wait_for_commits(&daemon);
+    let letters = scene.client.end_offsets(DEAD_LETTERS)[0] as u64;
+    assert_eq!(letters, counted(&daemon, Outcome::Rejected));
+    assert!(letters > 100 && counted(&daemon, Outcome::NoModel) > 100, "{letters}");
+    daemon.stop().unwrap();
+    // Read by the protocol's bytes: the last letter names its header as it was.
+    let log = raw_produce::fetch(broker, DEAD_LETTERS, letters as i64 - 1);
+    assert!(
+        log.windows(4).any(|window| window == b"caf\xe9"),
+        "the header's name is lost"
+    );
 }
 
 /// Lets every delivery fail by `error` and shows that nothing is committed until that ends.
@@ -341,8 +393,14 @@ fn stopping_commits_everything_and_a_restart_reads_nothing_again() {
     scene.produce(first);
     wait_for_records(&daemon, first.len());
     assert_eq!(scene.committed(), [0, 0]);
+    let metrics = Arc::clone(&daemon.metrics);
     daemon.stop().unwrap();
     assert_eq!(scene.committed(), scene.client.end_offsets(TICKS));
+    assert_eq!(
+        metrics.commits.with_label_values(&["ok"]).get(),
+        1,
+        "the broker's answer is counted"
+    );
     let alerts = scene.client.read_all(ALERTS).len();
 
     let daemon = start_committing_at_stop(&scene);
@@ -391,4 +449,31 @@ fn without_a_model_the_guards_watch_from_the_first_tick() {
     );
     assert_eq!(alert["id"].as_str(), Some("ticks-0-0"));
     daemon.stop().unwrap();
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing_and_changes_no_exit_code() {
+    let scene = Scene::new(1);
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[kafka]\nbrokers = \"{}\"\n[retrain]\nenabled = false\n[http]\nenabled = false\n",
+        scene.client.brokers
+    );
+    std::fs::write(folder.path().join("tapewatch.toml"), text).unwrap();
+    std::fs::write(folder.path().join("wrong.toml"), "[worker]\nworkers = 0\n").unwrap();
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    // Its reader is dropped at once.
+    let unread = || Stdio::from(std::io::pipe().unwrap().1);
+    let run = |file: &str, stderr: Stdio| {
+        process::run_unheard(
+            folder.path(),
+            &["run", "--config", file],
+            stderr,
+            Duration::from_secs(5),
+        )
+    };
+    for stderr in [full as fn() -> Stdio, unread] {
+        assert_eq!(run("wrong.toml", stderr()), Some(78));
+        assert_eq!(run("tapewatch.toml", stderr()), None, "it goes on");
+    }
 }

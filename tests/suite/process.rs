@@ -24,12 +24,7 @@ pub struct Ended {
 /// # Panics
 /// When it takes too long.
 pub fn run<S: AsRef<std::ffi::OsStr>>(folder: &Path, arguments: &[S]) -> Ended {
-    let Output { status, stdout, stderr } = start(folder, arguments).output();
-    Ended {
-        code: status.code(),
-        stdout: String::from_utf8(stdout).unwrap(),
-        stderr: String::from_utf8_lossy(&stderr).into_owned(),
-    }
+    start(folder, arguments).ended()
 }
 
 /// Runs the binary and makes sure of its exit code.
@@ -46,6 +41,29 @@ pub fn expect<S: AsRef<std::ffi::OsStr> + std::fmt::Debug>(folder: &Path, code: 
         panic!("{arguments:?} ended with {:?}, expected {code}: {end}", ended.code);
     }
     ended
+}
+
+/// Runs the binary in `folder` with nobody to read its stderr, for at most so long; gives its exit code, none if it still
+/// ran.
+pub fn run_unheard(folder: &Path, arguments: &[&str], stderr: Stdio, time: Duration) -> Option<i32> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tapewatch"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + time;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
 }
 
 /// Starts the binary in `folder`, free of configuration from the environment.
@@ -90,6 +108,19 @@ impl Running {
         self.signal("-TERM");
     }
 
+    /// Tells it that its terminal is gone.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    /// The highest resident memory so far (bytes).
+    #[cfg(target_os = "linux")]
+    pub fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// Ends it at once, without a chance to tidy up.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -103,6 +134,16 @@ impl Running {
     /// Tells whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end and gives what it left behind.
+    pub fn ended(self) -> Ended {
+        let Output { status, stdout, stderr } = self.output();
+        Ended {
+            code: status.code(),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        }
     }
 
     /// Waits for its end and gives what it wrote.

@@ -45,7 +45,81 @@ const SKIPPED: &str = "skipped: real Kafka tests need Java 17 with Maven, or TAP
 #[derive(Debug)]
 pub struct Kafka {
     client: Client,
-    _broker: Option<Broker>,
+    broker: Option<Broker>,
+}
+
+impl Kafka {
+    /// Ends the broker, without a chance to tidy up.
+    ///
+    /// # Panics
+    /// When it is not one of ours.
+    pub fn kill(&mut self) {
+        let broker = self.broker.as_mut().expect("a broker of ours");
+        broker.process.kill().unwrap();
+        broker.process.wait().unwrap();
+    }
+
+    /// Starts the broker that was killed, with what it had.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self) {
+        let broker = self.broker.as_mut().expect("a broker of ours");
+        broker.process = spawn(&broker.libs, broker.folder.path()).unwrap();
+        assert!(self.client.answers(START_DEADLINE), "the broker does not start again");
+    }
+}
+
+/// A broker that asks for a name and a password within TLS, beside its plain address.
+#[derive(Debug)]
+pub struct Secured {
+    pub kafka: Kafka,
+    /// Where it asks.
+    pub address: String,
+    /// The certificate to trust.
+    pub ca: PathBuf,
+}
+
+/// The name and the password that a secured broker knows.
+pub const USER: &str = "tapewatch";
+pub const PASSWORD: &str = "the-right-password";
+
+impl Secured {
+    /// Changes the password.
+    pub fn change_password(&self, password: &str) {
+        let broker = self.kafka.broker.as_ref().expect("a broker of ours");
+        let mut command = java(&broker.libs, broker.folder.path());
+        command
+            .args(["kafka.admin.ConfigCommand", "--bootstrap-server", &self.kafka.brokers])
+            .args([
+                "--alter",
+                "--entity-type",
+                "users",
+                "--entity-name",
+                USER,
+                "--add-config",
+            ])
+            .arg(format!("SCRAM-SHA-512=[password={password}]"));
+        run(command, TOOL_DEADLINE).unwrap_or_else(|failure| panic!("the password was not changed: {failure}"));
+    }
+}
+
+/// Starts a secured broker; `None`, after saying so, where no broker of ours can be started.
+///
+/// # Panics
+/// As [`start_or_skip`].
+pub fn start_secured_or_skip() -> Option<Secured> {
+    if env::var("TAPEWATCH_TEST_BROKERS").is_ok() {
+        eprintln!("skipped: a secured broker must be one of ours");
+        return None;
+    }
+    let kafka = libs_or_skip().map(|libs| start(&libs, true))?;
+    let broker = kafka.broker.as_ref()?;
+    let (address, ca) = (
+        format!("localhost:{}", broker.secure_port),
+        broker.folder.path().join("ca.pem"),
+    );
+    Some(Secured { kafka, address, ca })
 }
 
 impl Deref for Kafka {
@@ -69,11 +143,15 @@ pub fn start_or_skip() -> Option<Kafka> {
             "TAPEWATCH_TEST_BROKERS={} does not answer",
             client.brokers
         );
-        return Some(Kafka { client, _broker: None });
+        return Some(Kafka { client, broker: None });
     }
+    libs_or_skip().map(|libs| start(&libs, false))
+}
+
+fn libs_or_skip() -> Option<PathBuf> {
     static LIBS: OnceLock<Result<Option<PathBuf>, String>> = OnceLock::new();
     match LIBS.get_or_init(find_libs) {
-        Ok(Some(libs)) => Some(start(libs)),
+        Ok(Some(libs)) => Some(libs.clone()),
         Ok(None) if env::var("CI").is_ok_and(|ci| ci == "true") => panic!("{SKIPPED}"),
         Ok(None) => {
             eprintln!("{SKIPPED}");
@@ -83,14 +161,14 @@ pub fn start_or_skip() -> Option<Kafka> {
     }
 }
 
-fn start(libs: &Path) -> Kafka {
+fn start(libs: &Path, is_secured: bool) -> Kafka {
     let mut attempt = 1;
     loop {
-        match Broker::start(libs) {
+        match Broker::start(libs, is_secured) {
             Ok((client, broker)) => {
                 return Kafka {
                     client,
-                    _broker: Some(broker),
+                    broker: Some(broker),
                 };
             }
             Err(reason) if reason.contains("Address already in use") && attempt < START_ATTEMPTS => attempt += 1,
@@ -103,41 +181,81 @@ fn start(libs: &Path) -> Kafka {
 #[derive(Debug)]
 struct Broker {
     process: Child,
+    libs: PathBuf,
+    secure_port: u16,
     /// Removed after `drop` has ended the process.
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+/// Starts the broker whose configuration is in the folder.
+fn spawn(libs: &Path, folder: &Path) -> Result<Child, String> {
+    let log_path = folder.join("log.txt");
+    let log = File::create(&log_path).and_then(|log| Ok((log.try_clone()?, log)));
+    let (stdout, stderr) = log.map_err(|error| format!("{} was not made: {error}", log_path.display()))?;
+    java(libs, folder)
+        .arg("kafka.Kafka")
+        .arg(folder.join("server.properties"))
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+        .map_err(|error| format!("java was not run: {error}"))
+}
+
+/// Makes a key for the broker, and the certificate that clients are to trust.
+fn make_key(folder: &Path) -> Result<(), String> {
+    let keytool = |arguments: &[&str]| {
+        let mut command = Command::new("keytool");
+        command.current_dir(folder).args(arguments);
+        command.args(["-alias", "broker", "-keystore", "key.p12", "-storetype", "PKCS12"]);
+        command.args(["-storepass", "of-the-key"]);
+        run(command, TOOL_DEADLINE).map_err(|failure| failure.to_string())
+    };
+    let names = "san=dns:localhost,ip:127.0.0.1";
+    let name = [
+        "-dname",
+        "CN=localhost",
+        "-ext",
+        names,
+        "-keyalg",
+        "RSA",
+        "-validity",
+        "30",
+    ];
+    keytool(&[&["-genkeypair"], &name[..]].concat())?;
+    keytool(&["-exportcert", "-rfc", "-file", "ca.pem"])?;
+    Ok(())
 }
 
 impl Broker {
-    fn start(libs: &Path) -> Result<(Client, Self), String> {
+    fn start(libs: &Path, is_secured: bool) -> Result<(Client, Self), String> {
         let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-        let [port, controller_port] = free_ports().map_err(|error| format!("no free ports: {error}"))?;
+        let [port, controller_port, secure_port] = free_ports().map_err(|error| format!("no free ports: {error}"))?;
         let config = folder.path().join("server.properties");
-        fs::write(
-            &config,
-            server_properties(&folder.path().join("data"), port, controller_port),
-        )
-        .map_err(|error| format!("{} was not written: {error}", config.display()))?;
+        let mut properties = server_properties(&folder.path().join("data"), port, controller_port);
+        if is_secured {
+            make_key(folder.path())?;
+            properties = secured(&properties, port, secure_port);
+        }
+        fs::write(&config, properties).map_err(|error| format!("{} was not written: {error}", config.display()))?;
 
         let mut format = java(libs, folder.path());
         format
             .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
             .arg(&config);
+        if is_secured {
+            let user = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
+            format.args(["-S", &user]);
+        }
         run(format, TOOL_DEADLINE).map_err(|failure| failure.to_string())?;
 
         let log_path = folder.path().join("log.txt");
-        let log = File::create(&log_path).and_then(|log| Ok((log.try_clone()?, log)));
-        let (stdout, stderr) = log.map_err(|error| format!("{} was not made: {error}", log_path.display()))?;
-        let process = java(libs, folder.path())
-            .arg("kafka.Kafka")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr)
-            .spawn()
-            .map_err(|error| format!("java was not run: {error}"))?;
+        let process = spawn(libs, folder.path())?;
         let mut broker = Self {
             process,
-            _folder: folder,
+            libs: libs.into(),
+            secure_port,
+            folder,
         };
 
         let client = Client::new(format!("127.0.0.1:{port}"));
@@ -195,10 +313,35 @@ num.io.threads=2
     )
 }
 
-/// Two ports that are free now, held at once so that they differ.
-fn free_ports() -> io::Result<[u16; 2]> {
-    let held = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
-    Ok([held[0].local_addr()?.port(), held[1].local_addr()?.port()])
+/// Adds a listener that asks for a password within TLS. Whoever comes by the plain one may do everything, others what no rule
+/// denies.
+fn secured(properties: &str, port: u16, secure_port: u16) -> String {
+    let plain = format!("listeners=PLAINTEXT://127.0.0.1:{port},");
+    let both = format!("listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://127.0.0.1:{secure_port},");
+    let named = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}");
+    let properties = properties
+        .replace(&plain, &both)
+        .replace(&named, &format!("{named},SASL_SSL://localhost:{secure_port}"))
+        .replace("map=PLAINTEXT:PLAINTEXT", "map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL");
+    properties
+        + "inter.broker.listener.name=PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PKCS12
+ssl.keystore.location=key.p12
+ssl.keystore.password=of-the-key
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+super.users=User:ANONYMOUS
+"
+}
+
+/// Ports that are free now, held at once so that they differ.
+fn free_ports() -> io::Result<[u16; 3]> {
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    let held = [bind()?, bind()?, bind()?];
+    let port = |held: &TcpListener| held.local_addr().map(|address| address.port());
+    Ok([port(&held[0])?, port(&held[1])?, port(&held[2])?])
 }
 
 /// Java with Kafka's classes, leaving nothing outside `folder` when it is killed.

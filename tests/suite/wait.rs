@@ -1,7 +1,7 @@
 //! Waiting for a condition, and asking a daemon's endpoints.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,12 @@ pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, body.to_owned()))
+}
+
+/// An address that nobody listens at now.
+pub fn free_address() -> String {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    held.local_addr().unwrap().to_string()
 }
 
 /// One sample of Prometheus' text format.

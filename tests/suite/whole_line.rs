@@ -16,7 +16,7 @@ use crate::cli::write_ticks;
 use crate::client::Client;
 use crate::process::{self, Running, expect};
 use crate::real_kafka::{self, Kafka};
-use crate::wait::{self, Sample, sum};
+use crate::wait::{self, Sample, free_address, sum};
 use crate::{market, schema};
 
 /// Recorded ticks beside the checkout; without them the synthetic market is written to files.
@@ -148,11 +148,6 @@ format = "json"
 }
 
 /// An address that is free now.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
 /// Files of recorded ticks, the smallest first, or synthetic ones.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let recorded = fs::read_dir(RECORDED).map(|entries| {
