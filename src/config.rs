@@ -4,6 +4,7 @@
 //! defaults but `config/default.toml`, which is built in.
 
 mod moved;
+pub mod presets;
 mod ranges;
 mod relations;
 mod toml_text;
@@ -278,6 +279,13 @@ impl Config {
             text: error.into_inner().to_string(),
         })?;
         config.training.runs = config.alerts.runs();
+        for preset in &config.decode.preset.0 {
+            let rules = presets::rules(preset).map_err(|text| Problem {
+                key: "decode.preset".into(),
+                text,
+            })?;
+            config.decode.preset_rules.extend(rules);
+        }
         Ok(config)
     }
 

@@ -51,7 +51,7 @@
 //! |---|---|
 //! | [`position`](pipeline::position), [`time`](pipeline::time), [`tick`](pipeline::tick) | Where, when, what? The vocabulary. |
 //! | [`input`](pipeline::input), [`effect`](pipeline::effect), [`verdict`](pipeline::verdict) | What can a detector be told, what does it want done, what did it find out? |
-//! | [`decode`](pipeline::decode), [`repeats`](pipeline::repeats), [`tick_reader`](pipeline::tick_reader) | Which tick is in these bytes, and did it come before? |
+//! | [`decode`](pipeline::decode), [`repeats`](pipeline::repeats), [`tick_reader`](pipeline::tick_reader) | Which ticks are in these bytes, and did they come before? |
 //! | [`clock`](pipeline::clock), [`market_time`](pipeline::market_time) | What time is it on this partition, and for this instrument? |
 //! | [`guard`](pipeline::guard) | Is this tick possible at all, and which numbers say that it is not? |
 //! | [`plausible`](pipeline::plausible) | May anybody learn from this tick's prices? |
@@ -70,8 +70,8 @@
 //!   shocks and budget know nothing of other partitions, and all of it goes when the partition is revoked.
 //! - *Invariant:* a partition's time never goes back and is never ahead of the wall clock by more than
 //!   `detector.stamp_ahead_secs_max`; nothing but [`clock`](pipeline::clock) reads a record's stamp as time.
-//! - *Invariant:* a record ends in exactly one [`Outcome`](pipeline::detector::Outcome); bad input is data, not
-//!   failure.
+//! - *Invariant:* every tick of a record, and every record without one, ends in exactly one
+//!   [`Outcome`](pipeline::detector::Outcome); bad input is data, not failure.
 //! - *Invariant:* alerts are decided in the order in which records arrived, so they do not depend on how records were
 //!   cut into batches.
 //! - *Invariant:* an alert is published, or counted in the shock that it was folded into; what couples instruments are

@@ -10,8 +10,10 @@ use prometheus::{
 };
 
 use crate::pipeline::alert::{AlertState, Mode, Severity};
+use crate::pipeline::decode::OddFields;
 use crate::pipeline::detector::Outcome;
 use crate::pipeline::guard::Guard;
+use crate::pipeline::verdict::RecordOutcome;
 use crate::status::ModelState;
 use process::ProcessMetrics;
 
@@ -22,6 +24,10 @@ pub struct Metrics {
     pub records_in: IntCounter,
     /// Records by what became of them.
     pub records: IntCounterVec,
+    /// Ticks by what became of them.
+    pub ticks: IntCounterVec,
+    /// Optional fields that could not be read, by name.
+    pub odd_fields: IntCounterVec,
     /// Windows scored.
     pub windows_scored: IntCounter,
     /// Scores of all ticks (−log₁₀ of the p-value).
@@ -168,6 +174,16 @@ impl Metrics {
                 "Records by what became of them.",
                 &["outcome"],
             ),
+            ticks: make.counters(
+                "tapewatch_ticks_total",
+                "Ticks by what became of them, and records that hold none.",
+                &["outcome"],
+            ),
+            odd_fields: make.counters(
+                "tapewatch_odd_fields_total",
+                "Optional fields that were there and could not be read; the ticks went on without them.",
+                &["field"],
+            ),
             windows_scored: make.counter("tapewatch_windows_scored_total", "Windows scored by a model."),
             anomaly_score: make.histogram(
                 "tapewatch_anomaly_score",
@@ -275,8 +291,14 @@ impl Metrics {
     }
 
     fn start_at_zero(&self) {
-        for outcome in Outcome::ALL {
+        for outcome in RecordOutcome::ALL {
             self.records.with_label_values(&[outcome.name()]);
+        }
+        for outcome in Outcome::ALL {
+            self.ticks.with_label_values(&[outcome.name()]);
+        }
+        for field in OddFields::NAMES {
+            self.odd_fields.with_label_values(&[field]);
         }
         let kinds = Guard::ALL.iter().map(|guard| guard.name()).chain(["anomaly", "shock"]);
         for kind in kinds {

@@ -1,7 +1,7 @@
 //! `tapewatch check`: is this configuration sound?
 
-use super::{ConfigArguments, Exit, say};
-use crate::config::{Config, DEFAULTS};
+use super::{ConfigArguments, Exit, sample, say};
+use crate::config::{Config, DEFAULTS, presets};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -10,6 +10,11 @@ pub struct Arguments {
     /// Print the built-in defaults, commented, and end.
     #[arg(long)]
     defaults: bool,
+    /// Print the layout of a known feed, which decode.preset names, and end.
+    #[arg(long, value_name = "NAME", value_parser = presets::text)]
+    preset: Option<&'static str>,
+    #[command(flatten)]
+    sample: sample::Arguments,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
@@ -17,7 +22,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         say(DEFAULTS.trim_end())?;
         return Ok(Exit::Done);
     }
+    if let Some(text) = arguments.preset {
+        say(text.trim_end())?;
+        return Ok(Exit::Done);
+    }
     let config = arguments.config.load()?;
+    if arguments.sample.is_given() {
+        return sample::run(&arguments.sample, &config);
+    }
     config.kafka.try_properties()?;
     say(&summary(&config))?;
     Ok(Exit::Done)

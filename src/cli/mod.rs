@@ -9,6 +9,7 @@ mod generate;
 mod models;
 mod replay;
 mod run;
+mod sample;
 mod terminal;
 mod train;
 

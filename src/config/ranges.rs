@@ -52,6 +52,8 @@ const BOUNDS: &[Bound] = &[
     whole("kafka.start_timeout_secs", 1..=HOUR, "seconds"),
     // A dead letter carries the record, and a producer of ours sends at most 16 MiB.
     whole("decode.record_bytes_max", 64..=8 * MIB, "bytes"),
+    // A batch holds as many ticks as its records hold elements.
+    whole("decode.elements_max", 1..=65_536, "elements"),
     whole("decode.instrument_bytes_max", 1..=1024, "bytes"),
     // What nanoseconds since 1970 reach in 64 bits.
     whole("decode.year_min", 1678..=2261, ""),

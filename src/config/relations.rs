@@ -71,7 +71,7 @@ fn is_topic_name(name: &str) -> bool {
 
 fn feed(config: &Config, problems: &mut Problems) {
     let decode = &config.decode;
-    if let Err(text) = Decoder::new(decode) {
+    if let Err(text) = Decoder::new(decode, &config.input.topics) {
         problems.unless(false, "decode", text);
     }
     problems.unless(

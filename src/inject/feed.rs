@@ -82,14 +82,14 @@ pub(super) fn quote_stuffing(scene: &Scene, draws: &mut Draws) -> Option<Episode
             quote = quote_of(row).unwrap_or(quote);
             sequence = row.sequence;
             ticks.push(Tick {
-                sequence: sequence.map(|sequence| sequence.saturating_add(added - 1)),
+                sequence: sequence.map(|sequence| sequence.plus(added - 1)),
                 ..*row
             });
         }
         let body = Body::Quote(stuffed_quote(scene, quote, flicker_share, draws));
         ticks.push(Tick {
             event_time,
-            sequence: sequence.map(|sequence| sequence.saturating_add(added)),
+            sequence: sequence.map(|sequence| sequence.plus(added)),
             body,
         });
     }

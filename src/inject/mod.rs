@@ -192,7 +192,7 @@ mod tests {
             let body = if trades { Body::Trade(trade) } else { Body::Quote(quote) };
             Tick {
                 event_time: EventTime(nanos),
-                sequence: (kind == 0).then_some(index),
+                sequence: (kind == 0).then_some(index.into()),
                 body,
             }
         };
@@ -357,7 +357,9 @@ mod tests {
             let in_order = !matches!(fault.family(), Family::Gap | Family::Order);
             if in_order && before[0].sequence.is_some() {
                 assert!(
-                    (0..).zip(after).all(|(index, tick)| tick.sequence == Some(index)),
+                    (0..)
+                        .zip(after)
+                        .all(|(index, tick)| tick.sequence == Some(index.into())),
                     "{}",
                     fault.name()
                 );

@@ -57,7 +57,7 @@ impl<'a> Tape<'a> {
     fn write(&mut self, ticks: &[Tick]) {
         let added = self.sequences_added;
         let renumbered = |tick: &Tick| Tick {
-            sequence: tick.sequence.map(|sequence| sequence.saturating_add(added)),
+            sequence: tick.sequence.map(|sequence| sequence.plus(added)),
             ..*tick
         };
         self.written.extend(ticks.iter().map(renumbered));

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::pipeline::alert::{Alert, Cause, FeatureShare};
 use crate::pipeline::group::Group;
 use crate::pipeline::guard::{Fact, Finding, Still};
-use crate::pipeline::tick::Tick;
+use crate::pipeline::tick::{Sequence, Tick};
 
 /// Value of the `schema` member.
 pub const SCHEMA: &str = "tapewatch.alert.v1";
@@ -67,6 +67,8 @@ struct CauseJson<'a> {
     topic: &'a str,
     partition: i32,
     offset: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u32>,
     event_time: String,
     event_time_ns: i64,
     arrival_time_ms: i64,
@@ -170,7 +172,10 @@ fn fact(fact: &Fact) -> serde_json::Map<String, serde_json::Value> {
             serde_json::json!({"stamp_ns": stamp.0, "stamp_before_ns": before.0, "stamp_leap_ns": leap.0})
         }
         Fact::Ahead { stamp, arrival } => serde_json::json!({"stamp_ns": stamp.0, "arrival_ns": arrival.0}),
-        Fact::Repeated { sequence } => serde_json::json!({"sequence": sequence}),
+        Fact::Repeated { sequence } => match sequence.written() {
+            Some(number) => serde_json::json!({"sequence": number}),
+            None => serde_json::json!({}),
+        },
         Fact::Missing { expected, found } => {
             let missing = found.saturating_sub(expected);
             serde_json::json!({"sequence": found, "sequence_expected": expected, "missing": missing})
@@ -200,7 +205,7 @@ fn tick(tick: &Tick) -> serde_json::Map<String, serde_json::Value> {
     for (name, number) in tick.body.numbers() {
         members.insert(name.into(), number.into());
     }
-    if let Some(sequence) = tick.sequence {
+    if let Some(sequence) = tick.sequence.and_then(Sequence::written) {
         members.insert("sequence".into(), sequence.into());
     }
     members
@@ -228,6 +233,7 @@ fn cause<'a>(cause: &Cause, topics: &'a [String]) -> CauseJson<'a> {
         topic: topic_of(cause, topics),
         partition: cause.position.at.partition.0,
         offset: cause.position.offset.0,
+        index: cause.index,
         event_time: cause.event_time().to_string(),
         event_time_ns: cause.event_time().0,
         arrival_time_ms: cause.arrival_time.millis(),

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 
 use super::client::{BrokerError, KafkaConfig, METADATA_TIMEOUT, QuietContext};
+use crate::pipeline::input::Record;
+use crate::pipeline::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use crate::pipeline::time::ArrivalTime;
 
 /// Longest wait for one record before the broker counts as gone.
@@ -35,7 +37,7 @@ pub fn count_back(kafka: &KafkaConfig, topics: &[String], since: ArrivalTime, ma
 }
 
 /// Reads at most about `max` records that arrived after `since`, the newest ones, in the order of each partition. `take`
-/// gets key and value and returns false to stop.
+/// gets each and returns false to stop.
 ///
 /// # Errors
 /// [`BrokerError`].
@@ -44,7 +46,7 @@ pub fn read_back(
     topics: &[String],
     since: ArrivalTime,
     max: usize,
-    mut take: impl FnMut(Option<&[u8]>, Option<&[u8]>, ReadProgress) -> bool,
+    mut take: impl FnMut(&Record<'_>, ReadProgress) -> bool,
 ) -> Result<(), BrokerError> {
     let consumer: BaseConsumer<QuietContext> = kafka.reader()?.create_with_context(QuietContext)?;
     let spans = spans(&consumer, topics, since, max)?;
@@ -63,7 +65,7 @@ pub fn read_back(
                 let end = spans.iter().find(is_end).map_or(0, |span| span.end);
                 if message.offset() < end {
                     records += 1;
-                    if !take(message.key(), message.payload(), ReadProgress { records, total }) {
+                    if !take(&record_of(&message, topics), ReadProgress { records, total }) {
                         return Ok(());
                     }
                 }
@@ -80,6 +82,27 @@ pub fn read_back(
         }
     }
     Ok(())
+}
+
+/// Gives a message as a decoder sees it.
+fn record_of<'a>(message: &'a BorrowedMessage<'_>, topics: &[String]) -> Record<'a> {
+    // Only these topics are read.
+    let topic = topics
+        .iter()
+        .position(|topic| topic == message.topic())
+        .unwrap_or_default();
+    Record {
+        position: Position {
+            at: TopicPartition {
+                topic: TopicIndex(topic as u16),
+                partition: Partition(message.partition()),
+            },
+            offset: Offset(message.offset()),
+        },
+        arrival_time: ArrivalTime::from_millis(message.timestamp().to_millis().unwrap_or_default()),
+        key: message.key(),
+        payload: message.payload(),
+    }
 }
 
 /// What is to be read of one partition.

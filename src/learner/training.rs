@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::kafka::history::{count_back, read_back};
 use crate::model::artifact::Artifact;
-use crate::pipeline::decode::Decoder;
+use crate::pipeline::decode::{Decoder, What};
 use crate::pipeline::score::ModelVersion;
 use crate::pipeline::tick_reader::{Gathered, TickReader};
 use crate::pipeline::time::ArrivalTime;
@@ -119,7 +119,7 @@ impl Learner {
     /// Reads the newest ticks of the instruments that are wanted back.
     pub(super) fn read_ticks(&self, is_wanted: impl Fn(&str) -> bool) -> Result<Gathered, LearnError> {
         let config = &self.context.config;
-        let decoder = Decoder::new(&config.decode).map_err(LearnError::Decode)?;
+        let decoder = Decoder::new(&config.decode, &config.input.topics).map_err(LearnError::Decode)?;
         let mut reader = TickReader::new(config.training.tick_bounds(config.detector.instruments_max));
         let max = config.retrain.history_ticks_max;
         let mut stopped = false;
@@ -128,13 +128,12 @@ impl Learner {
             &config.input.topics,
             self.since(),
             max,
-            |key, payload, progress| {
+            |record, progress| {
                 // What is no tick has its dead letter from the worker.
-                if let Ok(decoded) = decoder.decode(key, payload)
-                    && is_wanted(&decoded.instrument)
-                {
-                    reader.push(&decoded.instrument, decoded.tick);
-                }
+                decoder.decode(record, &mut |item| match item.what {
+                    What::Tick { instrument, tick, .. } if is_wanted(instrument) => reader.push(instrument, tick),
+                    What::Tick { .. } | What::Incomplete { .. } | What::Ignored | What::Bad(_) => {}
+                });
                 if progress.records % 4096 == 0 {
                     self.report(
                         TrainingPhase::Reading,

@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use crate::inject::{self, Catalogue, Fault, Label};
 use crate::offline::market::{Market, MarketConfig};
-use crate::pipeline::tick::Tick;
+use crate::pipeline::tick::{Sequence, Tick};
 use crate::pipeline::time::EventTime;
 
 /// Ticks that are made of one instrument at a time: enough for what is usual of it to be measured.
@@ -142,11 +142,19 @@ impl EndlessMarket {
             }
             None => (clean.clone(), Vec::new()),
         };
-        let last = |ticks: &[Tick]| ticks.last().and_then(|tick| tick.sequence).unwrap_or(0) as i64;
+        let last = |ticks: &[Tick]| {
+            ticks
+                .last()
+                .and_then(|tick| tick.sequence)
+                .map_or(0, |sequence| sequence.number) as i64
+        };
         let shift = feed.sequence_shift;
         feed.sequence_shift += last(&ticks) - last(&clean);
         for tick in &mut ticks {
-            tick.sequence = tick.sequence.map(|sequence| sequence.saturating_add_signed(shift));
+            tick.sequence = tick.sequence.map(|sequence| Sequence {
+                number: sequence.number.saturating_add_signed(shift),
+                ..sequence
+            });
         }
         feed.fill(&ticks, &labels);
     }
@@ -216,7 +224,7 @@ mod tests {
         );
         for instrument in 0..4 {
             let own = ticks.iter().filter(|due| due.instrument == instrument);
-            let numbers: Vec<u64> = own.filter_map(|due| due.tick.sequence).collect();
+            let numbers: Vec<u64> = own.filter_map(|due| Some(due.tick.sequence?.number)).collect();
             assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
         }
         assert_eq!(ticks, taken(config(500.0, None), 60_000));
@@ -242,7 +250,7 @@ mod tests {
         let numbers: Vec<u64> = ticks
             .iter()
             .filter(|due| due.instrument == 1)
-            .filter_map(|due| due.tick.sequence)
+            .filter_map(|due| Some(due.tick.sequence?.number))
             .collect();
         let back = numbers.windows(2).filter(|pair| pair[1] < pair[0]).count();
         assert!(back <= 2 * faults, "{back} steps back");

@@ -179,7 +179,7 @@ impl Instrument {
             self.quote()
         };
         self.sequence += 1;
-        let sequence = self.character.numbered.then_some(self.sequence);
+        let sequence = self.character.numbered.then_some(self.sequence.into());
         Tick {
             event_time: self.clock.stamp(self.character.stamp_nanos),
             sequence,

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use super::backtest::BacktestError;
 use super::tick_files::{self, Lines, TickFile, TickFileError};
-use crate::pipeline::decode::{DecodeConfig, Decoder};
-use crate::pipeline::tick::Tick;
+use crate::pipeline::decode::{DecodeConfig, Decoder, Sides, What};
+use crate::pipeline::input::Record;
+use crate::pipeline::tick::{Sequence, Tick};
+use crate::pipeline::time::EventTime;
 
 /// Form of a record's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,23 +109,55 @@ impl Replay {
             line: feed.line_number,
             problem,
         };
-        let decoded = self
-            .decoder
-            .decode(None, Some(&line))
-            .map_err(|error| bad(error.to_string()))?;
-        let instrument = decoded.instrument.into_owned();
-        let time = decoded.tick.event_time.0;
+        let mut read = Err(String::new());
+        self.decoder.decode(&Record::of_line(&line), &mut |item| {
+            read = match item.what {
+                What::Tick { instrument, tick, .. } => {
+                    Ok((instrument.to_owned(), tick.event_time, to_json(instrument, &tick)))
+                }
+                What::Incomplete {
+                    instrument,
+                    event_time,
+                    sides,
+                    ..
+                } => Ok((
+                    instrument.to_owned(),
+                    event_time,
+                    incomplete_to_json(instrument, event_time, sides),
+                )),
+                // A line is a tick, or bad.
+                What::Ignored => Err("the line holds no tick".into()),
+                What::Bad(error) => Err(error.to_string()),
+            };
+        });
+        let (instrument, event_time, json) = read.map_err(bad)?;
+        let time = event_time.0;
         let first = *feed.first_nanos.get_or_insert(time);
         // A stamp that goes back keeps its place in the file.
         feed.elapsed_nanos = feed.elapsed_nanos.max(time.saturating_sub(first));
         let payload = match self.form {
-            RecordForm::Json => to_json(&instrument, &decoded.tick).into_bytes(),
+            RecordForm::Json => json.into_bytes(),
             RecordForm::Csv => line,
         };
         feed.waiting = Some((instrument, payload));
         self.next.push(Reverse((feed.elapsed_nanos, index)));
         Ok(())
     }
+}
+
+/// Writes a quote that lacks a side, or a trade of nothing, as a JSON object from which the default configuration reads the
+/// same.
+fn incomplete_to_json(instrument: &str, event_time: EventTime, sides: Option<Sides>) -> String {
+    let object = match sides {
+        Some(sides) => serde_json::json!({
+            "instrument": instrument, "ts_ns": event_time.0, "bid": sides.bid, "ask": sides.ask,
+            "bid_size": sides.bid_size, "ask_size": sides.ask_size, "kind": "quote",
+        }),
+        None => serde_json::json!({
+            "instrument": instrument, "ts_ns": event_time.0, "price": 0, "size": 0, "kind": "trade",
+        }),
+    };
+    object.to_string()
 }
 
 /// Writes a tick as the JSON object that the default configuration reads.
@@ -135,7 +169,7 @@ pub fn to_json(instrument: &str, tick: &Tick) -> String {
         object.insert(name.into(), number.into());
     }
     object.insert("kind".into(), tick.body.kind().into());
-    if let Some(sequence) = tick.sequence {
+    if let Some(sequence) = tick.sequence.and_then(Sequence::written) {
         object.insert("seq".into(), sequence.into());
     }
     serde_json::Value::Object(object).to_string()

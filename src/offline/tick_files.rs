@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use thiserror::Error;
 
-use crate::pipeline::decode::{CSV_COLUMNS, DecodeConfig, Decoder, Format};
+use crate::pipeline::decode::{CSV_COLUMNS, DecodeConfig, Decoder, Format, What};
+use crate::pipeline::input::Record;
 use crate::pipeline::tick::Tick;
 use crate::pipeline::tick_reader::TickReader;
 
@@ -168,10 +169,11 @@ impl Lines {
 /// # Errors
 /// A text when the limits make no sense.
 pub fn line_decoder(config: &DecodeConfig) -> Result<Decoder, String> {
-    Decoder::new(&DecodeConfig {
+    let config = DecodeConfig {
         format: Format::Csv,
         ..config.clone()
-    })
+    };
+    Decoder::new(&config, &[])
 }
 
 /// Hands all ticks of a file to a reader, under the name of the instrument that each line gives, as a detector takes them.
@@ -185,14 +187,19 @@ pub fn read(file: &TickFile, decoder: &Decoder, reader: &mut TickReader) -> Resu
     let mut number = HEADER_LINES;
     while lines.next_into(&mut line)? {
         number += 1;
-        let decoded = decoder
-            .decode(None, Some(&line))
-            .map_err(|error| TickFileError::BadLine {
+        let mut bad = None;
+        decoder.decode(&Record::of_line(&line), &mut |item| match item.what {
+            What::Tick { instrument, tick, .. } => reader.push(instrument, tick),
+            What::Incomplete { .. } | What::Ignored => {}
+            What::Bad(error) => bad = Some(error),
+        });
+        if let Some(error) = bad {
+            return Err(TickFileError::BadLine {
                 path: file.path.clone(),
                 line: number,
                 problem: error.to_string(),
-            })?;
-        reader.push(&decoded.instrument, decoded.tick);
+            });
+        }
     }
     Ok(())
 }
@@ -205,8 +212,12 @@ pub fn read_lines(file: &TickFile, decoder: &Decoder) -> Result<Vec<Option<Tick>
     let mut lines = open(&file.path)?;
     let (mut line, mut ticks) = (Vec::new(), Vec::new());
     while lines.next_into(&mut line)? {
-        let decoded = decoder.decode(None, Some(&line)).ok();
-        ticks.push(decoded.map(|decoded| decoded.tick));
+        let mut read = None;
+        decoder.decode(&Record::of_line(&line), &mut |item| match item.what {
+            What::Tick { tick, .. } => read = Some(tick),
+            What::Incomplete { .. } | What::Ignored | What::Bad(_) => {}
+        });
+        ticks.push(read);
     }
     Ok(ticks)
 }

@@ -164,6 +164,8 @@ snake_case_names!(Mode { Learning => "learning", Scoring => "scoring" });
 pub struct Cause {
     /// Where its record stands.
     pub position: Position,
+    /// Its place in the record, from 0, where the record holds several.
+    pub index: Option<u32>,
     /// The record's stamp, as it stands there.
     pub arrival_time: ArrivalTime,
     /// What the partition's clock said when the tick was judged.

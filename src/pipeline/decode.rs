@@ -1,35 +1,59 @@
-//! Decoding: the bytes of one record → an instrument and its tick.
+//! Decoding: the bytes of one record → its ticks, one by one.
 //!
-//! Promises that every refusal is a [`TickError`] with a bounded label, never a panic, and that nothing is allocated for
-//! a well-formed record whose strings hold no escapes. Does not judge whether prices make sense; that is for the guards.
+//! A record is read by the first rule of its topic's layout that matches it, or is ignored, or refused: every record gives
+//! at least one [`Item`], and nothing vanishes uncounted. Promises that every refusal is a [`TickError`] with a bounded
+//! label, never a panic, and that nothing is allocated per tick of
+//! well-formed records whose strings hold no escapes (serde_json takes a few bytes once for a record whose nested values
+//! it skips). Does not judge
+//! whether prices make sense; that is for the guards.
+//!
+//! | module | the question it answers |
+//! |---|---|
+//! | [`rule`] | What can a user say of a record? |
+//! | `compile` | What do the rules of one topic look for, and where? |
+//! | `walk`, `scalar` | What stands at these places? One pass over the record. |
+//! | `condition` | Does a rule match what stands there? |
+//! | `layout`, `records`, `elements` | Which rule reads this record, or this element of it? |
+//! | `fields`, `number`, `stamp`, `numbering`, `name` | Which tick does it make of it? |
+//! | `csv` | The same for a line. |
+//! | [`item`], [`error`], `raw` | What comes out, and which text stood there? |
 
+mod compile;
+mod condition;
 mod csv;
-mod json;
+mod elements;
+pub mod error;
+mod fields;
+pub mod item;
+mod layout;
+mod name;
+mod number;
+mod numbering;
+mod raw;
+mod records;
+pub mod rule;
+mod scalar;
 mod stamp;
-
-use std::borrow::Cow;
+mod walk;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use super::tick::{Body, Quote, Tick, Trade};
-use super::time::EventTime;
+use self::compile::{Terms, compile};
+use self::csv::LineReader;
+use self::layout::Layout;
+use self::name::Name;
+use self::number::{EmptyValues, NumberReader};
+use self::records::read_record;
+use self::stamp::{Stamps, start_of_year};
+use super::input::Record;
 
-pub use json::JsonFields;
-pub use stamp::TimeUnit;
-
-/// Column names of the CSV form, in order.
-pub const CSV_COLUMNS: [&str; 9] = [
-    "ts_ns",
-    "instrument",
-    "kind",
-    "price",
-    "size",
-    "bid",
-    "ask",
-    "bid_size",
-    "ask_size",
-];
+pub use self::csv::CSV_COLUMNS;
+pub use self::error::TickError;
+pub use self::item::{Item, OddFields, Sides, What};
+pub use self::number::NumberForm;
+pub use self::numbering::SequenceMode;
+pub use self::rule::{Case, JsonFields, Rule, Texts, Unmatched};
+pub use self::stamp::TimeUnit;
 
 /// How records are to be read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,10 +61,24 @@ pub const CSV_COLUMNS: [&str; 9] = [
 pub struct DecodeConfig {
     /// Form of a record's value.
     pub format: Format,
-    /// Where the fields of a JSON record stand; not used with `csv`.
+    /// Layouts of known feeds whose rules come behind one's own; their names, of which nothing is known here.
+    pub preset: Texts,
+    /// The rules of the presets, once the configuration has looked them up.
+    #[serde(skip)]
+    pub preset_rules: Vec<Rule>,
+    /// What becomes of a record that no rule reads.
+    pub unmatched: Unmatched,
+    /// Where the fields of a JSON record stand, if there are no rules; not used with `csv`.
     pub json: JsonFields,
+    /// The rules, the first one that matches reads a record; not used with `csv`.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// Texts and numbers that say that there is no price or size here.
+    pub empty_values: Texts,
     /// Longest record that is looked at (bytes, > 0); a longer one becomes a dead letter.
     pub record_bytes_max: usize,
+    /// Most elements of one record that are looked at (elements, > 0); with more it becomes a dead letter.
+    pub elements_max: usize,
     /// Longest name of an instrument (bytes, > 0).
     pub instrument_bytes_max: usize,
     /// Oldest stamp that is believed (year, 1678–2261).
@@ -49,235 +87,145 @@ pub struct DecodeConfig {
     pub year_max: i16,
 }
 
+impl DecodeConfig {
+    /// Lists the rules in the order in which they are tried; none: [`DecodeConfig::json`] is the only one.
+    fn all_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().chain(&self.preset_rules)
+    }
+
+    /// Names the rules that read records, by number, as `check` and errors do: the name that the rule gives itself, or its
+    /// place.
+    pub fn rule_names(&self) -> Vec<String> {
+        let name = |(place, rule): (usize, &Rule)| match rule.name.is_empty() {
+            true => format!("rule {}", place + 1),
+            false => rule.name.clone(),
+        };
+        let names: Vec<String> = self.all_rules().enumerate().map(name).collect();
+        match names.is_empty() {
+            true => vec!["decode.json".into()],
+            false => names,
+        }
+    }
+}
+
 /// Form of a record's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// One JSON object, its fields found by [`JsonFields`].
+    /// JSON, read by [`Rule`]s or [`JsonFields`].
     Json,
     /// One line with the columns [`CSV_COLUMNS`].
     Csv,
 }
 
-/// An instrument and its tick.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decoded<'a> {
-    /// Name of the instrument.
-    pub instrument: Cow<'a, str>,
-    /// The tick.
-    pub tick: Tick,
-}
-
-/// Why a record is no tick.
-#[derive(Debug, Error, PartialEq)]
-pub enum TickError {
-    /// The record has no value, or an empty one.
-    #[error("record has no value; expected a tick")]
-    Empty,
-    /// The record is longer than `record_bytes_max`.
-    #[error("record has {found} bytes; expected at most {limit}")]
-    TooLarge {
-        /// Length of the record (bytes).
-        found: usize,
-        /// The limit (bytes).
-        limit: usize,
-    },
-    /// The value is not the JSON that was expected.
-    #[error("not JSON: {0}")]
-    NotJson(String),
-    /// The value is not a line of nine columns.
-    #[error("not CSV: {0}")]
-    NotCsv(String),
-    /// A field is missing.
-    #[error("field {field} is missing")]
-    MissingField {
-        /// Name of the field.
-        field: &'static str,
-    },
-    /// A field that must hold a finite number does not.
-    #[error("field {field} holds {found}; expected a finite number")]
-    BadNumber {
-        /// Name of the field.
-        field: &'static str,
-        /// What stands there.
-        found: String,
-    },
-    /// A size is below zero.
-    #[error("field {field} holds {found}; expected a size of zero or more")]
-    NegativeSize {
-        /// Name of the field.
-        field: &'static str,
-        /// What stands there.
-        found: f64,
-    },
-    /// The stamp cannot be read.
-    #[error("time holds {found}; expected {expected}")]
-    BadTime {
-        /// What stands there.
-        found: String,
-        /// What was expected.
-        expected: &'static str,
-    },
-    /// The stamp lies outside the configured years.
-    #[error("time {0} ns lies outside the configured years")]
-    AbsurdTime(i64),
-    /// Neither a trade nor a quote.
-    #[error("kind holds {0}; expected a trade or a quote")]
-    BadKind(String),
-    /// The name of the instrument is empty, too long or not text.
-    #[error("instrument name is {0}")]
-    BadInstrument(&'static str),
-}
-
-impl TickError {
-    /// Gives the label under which the refusal is counted: one of a small fixed set.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            TickError::Empty => "empty",
-            TickError::TooLarge { .. } => "too_large",
-            TickError::NotJson(_) => "not_json",
-            TickError::NotCsv(_) => "not_csv",
-            TickError::MissingField { .. } => "missing_field",
-            TickError::BadNumber { .. } => "bad_number",
-            TickError::NegativeSize { .. } => "negative_size",
-            TickError::BadTime { .. } => "bad_time",
-            TickError::AbsurdTime(_) => "absurd_time",
-            TickError::BadKind(_) => "bad_kind",
-            TickError::BadInstrument(_) => "bad_instrument",
-        }
-    }
-}
-
 /// Reads records into ticks, as configured once.
 #[derive(Clone, Debug)]
 pub struct Decoder {
-    format: Format,
-    json: json::JsonDecoder,
+    form: Form,
     record_bytes_max: usize,
-    instrument_bytes_max: usize,
-    time_min: EventTime,
-    time_end: EventTime,
+}
+
+/// Form of a record's value, with all that reading it takes.
+#[derive(Clone, Debug)]
+enum Form {
+    /// A layout for each topic.
+    Json(Vec<Layout>),
+    Csv(Box<LineReader>),
 }
 
 impl Decoder {
-    /// Makes a decoder.
+    /// Makes a decoder for the records of these topics, in the order of their [`super::position::TopicIndex`].
     ///
     /// # Errors
-    /// A text that names the key when a JSON pointer is malformed or the years make no range.
-    pub fn new(config: &DecodeConfig) -> Result<Self, String> {
-        let time_min = stamp::start_of_year(config.year_min).ok_or("year_min: expected 1678 to 2261")?;
-        let time_end = stamp::start_of_year(config.year_max).ok_or("year_max: expected 1678 to 2261")?;
+    /// A text that names the key when a rule makes no sense or the years make no range.
+    pub fn new(config: &DecodeConfig, topics: &[String]) -> Result<Self, String> {
+        let time_min = start_of_year(config.year_min).ok_or("year_min: expected 1678 to 2261")?;
+        let time_end = start_of_year(config.year_max).ok_or("year_max: expected 1678 to 2261")?;
         if time_min >= time_end {
             return Err(format!("year_max: expected more than year_min = {}", config.year_min));
         }
+        let short = config.json.rule();
+        let mut layouts = Vec::new();
+        // Whoever has no topic to name, such as a reader of files, has one without a name.
+        let nameless = [String::new()];
+        for topic in if topics.is_empty() { &nameless } else { topics } {
+            let terms = Terms {
+                topic,
+                unmatched: config.unmatched,
+                elements_max: config.elements_max,
+                instrument_bytes_max: config.instrument_bytes_max,
+                empty_values: &config.empty_values.0,
+                time_min,
+                time_end,
+            };
+            layouts.push(match config.all_rules().next().is_none() {
+                true => compile([(0, "json".into(), &short)].into_iter(), &terms)?,
+                false => {
+                    let labelled = |(place, rule)| (place as u16, format!("rules[{place}]"), rule);
+                    compile(config.all_rules().enumerate().map(labelled), &terms)?
+                }
+            });
+        }
+        let form = match config.format {
+            Format::Json => Form::Json(layouts),
+            Format::Csv => Form::Csv(Box::new(LineReader {
+                numbers: NumberReader {
+                    form: NumberForm::Number,
+                    decimals: 0,
+                    empty: EmptyValues::new(&config.empty_values.0),
+                },
+                stamps: Stamps::new(TimeUnit::Ns, "", time_min, time_end)?,
+                name: Name {
+                    parts: Vec::new(),
+                    case: Case::AsIs,
+                    map: Default::default(),
+                    bytes_max: config.instrument_bytes_max,
+                },
+            })),
+        };
         Ok(Decoder {
-            format: config.format,
-            json: json::JsonDecoder::new(&config.json)?,
+            form,
             record_bytes_max: config.record_bytes_max,
-            instrument_bytes_max: config.instrument_bytes_max,
-            time_min,
-            time_end,
         })
     }
 
-    /// Reads one record.
-    ///
-    /// # Errors
-    /// [`TickError`] when the record is no tick; the caller counts it and keeps the bytes as a dead letter.
-    pub fn decode<'a>(&self, key: Option<&'a [u8]>, payload: Option<&'a [u8]>) -> Result<Decoded<'a>, TickError> {
-        let payload = payload.filter(|bytes| !bytes.is_empty()).ok_or(TickError::Empty)?;
-        if payload.len() > self.record_bytes_max {
-            return Err(TickError::TooLarge {
-                found: payload.len(),
+    /// Reads one record and hands its items on, at least one, in the order in which they stand there.
+    pub fn decode(&self, record: &Record<'_>, take: &mut dyn FnMut(Item<'_>)) {
+        let payload = unframed(record.payload.unwrap_or_default());
+        let bad = match payload.len() {
+            0 => TickError::Empty,
+            found if found > self.record_bytes_max => TickError::TooLarge {
+                found,
                 limit: self.record_bytes_max,
-            });
-        }
-        let decoded = match self.format {
-            Format::Json => self.json.decode(key, payload)?,
-            Format::Csv => csv::decode_line(payload)?,
-        };
-        self.check(decoded)
-    }
-
-    fn check<'a>(&self, decoded: Decoded<'a>) -> Result<Decoded<'a>, TickError> {
-        if decoded.instrument.is_empty() {
-            return Err(TickError::BadInstrument("empty"));
-        }
-        if decoded.instrument.len() > self.instrument_bytes_max {
-            return Err(TickError::BadInstrument("too long"));
-        }
-        let time = decoded.tick.event_time;
-        if time < self.time_min || time >= self.time_end {
-            return Err(TickError::AbsurdTime(time.0));
-        }
-        Ok(decoded)
-    }
-}
-
-/// The numbers of a tick before it is known whether it is a trade or a quote.
-struct Numbers {
-    price: Option<f64>,
-    size: Option<f64>,
-    bid: Option<f64>,
-    ask: Option<f64>,
-    bid_size: Option<f64>,
-    ask_size: Option<f64>,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Trade,
-    Quote,
-}
-
-impl Numbers {
-    /// Makes the tick's body; without a `kind`, a price makes a trade and bid with ask make a quote.
-    fn body(&self, kind: Option<Kind>) -> Result<Body, TickError> {
-        let kind = match kind {
-            Some(kind) => kind,
-            None if self.price.is_some() => Kind::Trade,
-            None => Kind::Quote,
-        };
-        match kind {
-            Kind::Trade => {
-                let price = self.price.ok_or(TickError::MissingField { field: "price" })?;
-                Ok(Body::Trade(Trade {
-                    price,
-                    size: checked_size("size", self.size)?,
-                }))
+            },
+            _ => {
+                return match &self.form {
+                    Form::Csv(lines) => lines.read(payload, take),
+                    Form::Json(layouts) => {
+                        let topic = usize::from(record.position.at.topic.0);
+                        // Files have no topics; the first one's layout reads them.
+                        if let Some(layout) = layouts.get(topic).or(layouts.first()) {
+                            read_record(layout, record, payload, take);
+                        }
+                    }
+                };
             }
-            Kind::Quote => Ok(Body::Quote(Quote {
-                bid: self.bid.ok_or(TickError::MissingField { field: "bid" })?,
-                ask: self.ask.ok_or(TickError::MissingField { field: "ask" })?,
-                bid_size: checked_size("bid_size", self.bid_size)?,
-                ask_size: checked_size("ask_size", self.ask_size)?,
-            })),
-        }
+        };
+        take(Item {
+            rule: None,
+            what: What::Bad(bad),
+        });
     }
 }
 
-fn checked_size(field: &'static str, size: Option<f64>) -> Result<Option<f64>, TickError> {
-    match size {
-        Some(found) if found < 0.0 => Err(TickError::NegativeSize { field, found }),
-        size => Ok(size),
+/// Takes off what can stand before JSON or CSV and is no part of it: a byte order mark, or the five bytes by which Confluent's
+/// serializers name a schema.
+fn unframed(payload: &[u8]) -> &[u8] {
+    match payload {
+        [0, _, _, _, _, text @ ..] if matches!(text.first(), Some(b'{' | b'[')) => text,
+        [0xef, 0xbb, 0xbf, text @ ..] => text,
+        whole => whole,
     }
-}
-
-/// Reads a finite number from text.
-fn number_from_text(field: &'static str, text: &str) -> Result<f64, TickError> {
-    match text.trim().parse::<f64>() {
-        Ok(number) if number.is_finite() => Ok(number),
-        _ => Err(TickError::BadNumber {
-            field,
-            found: shortened(text),
-        }),
-    }
-}
-
-/// Cuts what is quoted in an error to a length that suits a header and a log line.
-fn shortened(text: &str) -> String {
-    const SHOWN_CHARS: usize = 64;
-    text.chars().take(SHOWN_CHARS).collect()
 }
 
 #[cfg(test)]

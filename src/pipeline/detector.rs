@@ -7,6 +7,8 @@
 //! in it. Records are taken in one by one; what is due is scored as one batch at [`Input::EndOfBatch`]; then the ticks
 //! are judged in the order they arrived, so that the alerts do not depend on how the records were cut into batches.
 
+mod intake;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +17,7 @@ use super::alert::{AlertConfig, AlertKind, AlertState, Cause, Mode, Observation}
 use super::arms::Arm;
 use super::batch::Batch;
 use super::budget;
-use super::decode::{DecodeConfig, Decoder, TickError};
+use super::decode::{DecodeConfig, Decoder};
 pub use super::effect::{DeadLetter, Effect, Effects};
 use super::guard::{Finding, GuardConfig};
 pub use super::input::{Input, Record};
@@ -100,7 +102,8 @@ struct PendingTick {
 /// Decides what each tick means.
 pub struct Detector {
     config: DetectorConfig,
-    decoder: Decoder,
+    /// Taken out while it reads a record, since what it reads goes to the rest of the detector.
+    decoder: Option<Box<Decoder>>,
     model: Option<Model>,
     /// In the order in which they were first seen (a handful per worker).
     partitions: Vec<PartitionState>,
@@ -116,7 +119,7 @@ impl Detector {
     /// # Errors
     /// A text that names the key when the decoding cannot be set up.
     pub fn new(config: DetectorConfig) -> Result<Self, String> {
-        let decoder = Decoder::new(&config.decode)?;
+        let decoder = Some(Box::new(Decoder::new(&config.decode, &config.topics)?));
         Ok(Detector {
             config,
             decoder,
@@ -194,52 +197,6 @@ impl Detector {
         self.model.as_ref().map(|model| model.version)
     }
 
-    fn take_record(&mut self, record: &Record<'_>, wall: ArrivalTime, effects: &mut Effects) {
-        let mut verdict = Verdict {
-            position: record.position,
-            outcome: Outcome::AlreadyApplied,
-            score: 0.0,
-            guard: None,
-            allowed_share: 0.0,
-            is_above: false,
-            is_stamp_ahead: false,
-            is_folded: false,
-            model_version: self.model_version(),
-        };
-        let partition = self.partition_of(record.position.at);
-        let state = &mut self.partitions[partition];
-        if !state.advance(record.position.offset) {
-            let now = state.clock.now().unwrap_or(wall);
-            self.pending.push(Pending {
-                verdict,
-                partition,
-                now,
-                tick: None,
-            });
-            return;
-        }
-        let reading = state.clock.record(record.arrival_time, wall);
-        verdict.is_stamp_ahead = reading.is_ahead;
-        let (outcome, tick) = match self.take_tick(record, partition, reading.now) {
-            Ok(taken) => taken,
-            Err(error) => {
-                effects.actions.push(Effect::DeadLetter(DeadLetter {
-                    position: record.position,
-                    reason: error.reason(),
-                    detail: error.to_string(),
-                }));
-                (Outcome::Rejected, None)
-            }
-        };
-        verdict.outcome = outcome;
-        self.pending.push(Pending {
-            verdict,
-            partition,
-            now: reading.now,
-            tick,
-        });
-    }
-
     /// Finds or makes the state of a partition; gives its index.
     fn partition_of(&mut self, at: TopicPartition) -> usize {
         let known = self.partitions.iter().position(|partition| partition.at == at);
@@ -249,40 +206,6 @@ impl Detector {
             self.partitions.push(state);
             self.partitions.len() - 1
         })
-    }
-
-    /// Lets guards and features see a record's tick, and puts it into the batch if it is to be scored.
-    fn take_tick(
-        &mut self,
-        record: &Record<'_>,
-        partition: usize,
-        now: ArrivalTime,
-    ) -> Result<(Outcome, Option<PendingTick>), TickError> {
-        let decoded = self.decoder.decode(record.key, record.payload)?;
-        let tick = decoded.tick;
-        let Some(slot) = self.slot_of(&decoded.instrument, partition) else {
-            return Ok((Outcome::OverCap, None));
-        };
-        let Some(instrument) = &mut self.slots[slot] else {
-            return Ok((Outcome::OverCap, None));
-        };
-        let checked = instrument.guards.observe(&self.config.guards, &tick, now);
-        let (outcome, scored) = match checked.is_repeated {
-            true => (Outcome::Duplicate, None),
-            false => self.take_row(slot, &tick),
-        };
-        let pending = PendingTick {
-            slot,
-            cause: Cause {
-                position: record.position,
-                arrival_time: record.arrival_time,
-                clock_time: now,
-                tick,
-            },
-            finding: checked.finding,
-            scored,
-        };
-        Ok((outcome, Some(pending)))
     }
 
     /// Computes the row of a tick and puts it into the batch if it is to be scored; gives its place there.

@@ -40,7 +40,7 @@ pub struct DeadLetter {
 pub struct Effects {
     /// What is to be done, in this order.
     pub actions: Vec<Effect>,
-    /// One verdict per record, in the order they were handed in.
+    /// One verdict per tick, and one per record that holds none, in the order they were handed in.
     pub verdicts: Vec<Verdict>,
 }
 

@@ -111,9 +111,10 @@ fn opened(
     config: &AlertConfig,
     features: Vec<FeatureShare>,
 ) -> Alert {
-    let position = seen.cause.position;
+    let (position, index) = (seen.cause.position, seen.cause.index);
+    let record = format!("{topic}-{}-{}", position.at.partition.0, position.offset.0);
     Alert {
-        id: format!("{topic}-{}-{}", position.at.partition.0, position.offset.0).into(),
+        id: index.map_or_else(|| record.as_str().into(), |index| format!("{record}-{index}").into()),
         state: AlertState::Opened,
         revision: 0,
         instrument: Arc::clone(instrument),
@@ -187,6 +188,7 @@ mod tests {
                         at,
                         offset: Offset(i as i64),
                     },
+                    index: None,
                     arrival_time: ArrivalTime(i as i64),
                     clock_time: ArrivalTime(i as i64),
                     tick: Tick {

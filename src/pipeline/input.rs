@@ -1,6 +1,6 @@
 //! Inputs: everything that a detector can be told.
 
-use super::position::{Position, TopicPartition};
+use super::position::{Offset, Partition, Position, TopicIndex, TopicPartition};
 use super::score::Model;
 use super::time::ArrivalTime;
 
@@ -15,6 +15,22 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value.
     pub payload: Option<&'a [u8]>,
+}
+
+impl<'a> Record<'a> {
+    /// Makes a record of a line of a recording, which has no place in Kafka.
+    pub fn of_line(line: &'a [u8]) -> Self {
+        let at = TopicPartition {
+            topic: TopicIndex(0),
+            partition: Partition(0),
+        };
+        Record {
+            position: Position { at, offset: Offset(0) },
+            arrival_time: ArrivalTime(0),
+            key: None,
+            payload: Some(line),
+        }
+    }
 }
 
 /// What the detector can be told.

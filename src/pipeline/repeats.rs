@@ -21,7 +21,7 @@ impl Repeats {
     ///
     /// A repeated number has its first stamp too; one with another stamp belongs to a feed that has begun to count anew.
     pub fn came_before(&mut self, tick: &Tick) -> bool {
-        let Some(number) = tick.sequence else {
+        let Some(number) = tick.sequence.map(|sequence| sequence.number) else {
             return false;
         };
         let seen = Some((number, tick.event_time));

@@ -13,7 +13,7 @@ pub struct Tick {
     /// The exchange's stamp.
     pub event_time: EventTime,
     /// The feed's own sequence number, where the feed has one.
-    pub sequence: Option<u64>,
+    pub sequence: Option<Sequence>,
     /// What the message says.
     pub body: Body,
 }
@@ -27,6 +27,66 @@ impl Tick {
     /// Tells whether it is a quote.
     pub fn is_quote(&self) -> bool {
         matches!(self.body, Body::Quote(_))
+    }
+}
+
+/// The feed's own number of a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Sequence {
+    /// The number; the last one where the tick stands for several, and one made of it where the feed gives a text.
+    pub number: u64,
+    /// What it says about the numbers before it.
+    pub order: Order,
+}
+
+/// What a number says about those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Order {
+    /// The feed does not say. Numbers that have come without a hole for long are taken to count.
+    Unstated,
+    /// Nothing: there are holes between numbers. One that comes again is a duplicate.
+    Rising,
+    /// Nothing, since it is a text: the number is made of it.
+    Text,
+    /// The tick stands for so many numbers up to this one (> 0), so the one before these must have come.
+    Covering(u32),
+}
+
+impl Sequence {
+    /// Makes the number of a text, or of a part of a record that has a number (FNV-1a, 64 bits).
+    pub fn of_text(text: &[u8]) -> Self {
+        const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let number = text
+            .iter()
+            .fold(BASIS, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
+        Sequence {
+            number,
+            order: Order::Text,
+        }
+    }
+
+    /// Gives the number that the feed wrote; none where it wrote a text.
+    pub fn written(self) -> Option<u64> {
+        (self.order != Order::Text).then_some(self.number)
+    }
+
+    /// Gives the same moved on by so many numbers.
+    pub fn plus(self, added: u64) -> Self {
+        Sequence {
+            number: self.number.saturating_add(added),
+            ..self
+        }
+    }
+}
+
+impl From<u64> for Sequence {
+    /// Makes a number of which the feed says no more.
+    fn from(number: u64) -> Self {
+        Sequence {
+            number,
+            order: Order::Unstated,
+        }
     }
 }
 

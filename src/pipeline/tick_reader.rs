@@ -208,14 +208,14 @@ mod tests {
     fn tick(number: u64) -> Tick {
         Tick {
             event_time: EventTime(number as i64),
-            sequence: Some(number),
+            sequence: Some(number.into()),
             body: Body::Trade(Trade { price: 1.0, size: None }),
         }
     }
 
     fn numbers(gathered: &Gathered, instrument: usize) -> Vec<u64> {
         let ticks = gathered.instruments[instrument].ticks.iter();
-        ticks.filter_map(|tick| tick.sequence).collect()
+        ticks.filter_map(|tick| tick.sequence?.written()).collect()
     }
 
     #[test]

@@ -4,6 +4,7 @@ use rdkafka::error::KafkaError;
 
 use crate::metrics::Metrics;
 use crate::pipeline::detector::{Effects, Outcome};
+use crate::pipeline::verdict::{RecordOutcome, by_record};
 
 /// Counts the verdicts of a batch.
 pub(super) fn count_verdicts(metrics: &Metrics, effects: &Effects) {
@@ -13,6 +14,9 @@ pub(super) fn count_verdicts(metrics: &Metrics, effects: &Effects) {
         counts[verdict.outcome as usize] += 1;
         folded += u64::from(verdict.is_folded);
         ahead += u64::from(verdict.is_stamp_ahead);
+        for field in verdict.odd.names() {
+            metrics.odd_fields.with_label_values(&[field]).inc();
+        }
         if let Some(guard) = verdict.guard {
             metrics.guard_findings.with_label_values(&[guard.name()]).inc();
         }
@@ -23,13 +27,31 @@ pub(super) fn count_verdicts(metrics: &Metrics, effects: &Effects) {
         }
     }
     for (outcome, count) in Outcome::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
-        metrics.records.with_label_values(&[outcome.name()]).inc_by(count);
+        metrics.ticks.with_label_values(&[outcome.name()]).inc_by(count);
     }
+    count_records(metrics, effects);
     metrics.windows_scored.inc_by(counts[Outcome::Scored as usize]);
     metrics.alerts_grouped.inc_by(folded);
     metrics.stamps_ahead.inc_by(ahead);
     metrics.ticks_above_threshold.inc_by(above);
     metrics.false_alarms_allowed.inc_by(allowed);
+}
+
+/// Counts the records of a batch by what became of them.
+fn count_records(metrics: &Metrics, effects: &Effects) {
+    let mut counts = [0_u64; RecordOutcome::ALL.len()];
+    for verdicts in by_record(&effects.verdicts) {
+        let outcome = RecordOutcome::of(verdicts);
+        let place = RecordOutcome::ALL.iter().position(|known| *known == outcome);
+        counts[place.unwrap_or_default()] += 1;
+    }
+    for (outcome, count) in RecordOutcome::ALL
+        .into_iter()
+        .zip(counts)
+        .filter(|(_, count)| *count > 0)
+    {
+        metrics.records.with_label_values(&[outcome.name()]).inc_by(count);
+    }
 }
 
 /// Counts an error under its code.

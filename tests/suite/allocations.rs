@@ -3,12 +3,15 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use tapewatch::config::Config;
 use tapewatch::model::kernel::scorer::KernelScorer;
 use tapewatch::model::kernel::simd::Path;
 use tapewatch::model::spec::{ContextKind, JudgeSpec, ModelSpec};
 use tapewatch::model::weights::Weights;
 use tapewatch::pipeline::batch::Batch;
+use tapewatch::pipeline::decode::{Decoder, What};
 use tapewatch::pipeline::feature::{FEATURES, FeatureState};
+use tapewatch::pipeline::input::Record;
 use tapewatch::pipeline::score::{Context, Evidence, Item, Scorer, Workspace};
 use tapewatch::pipeline::window::Window;
 
@@ -168,5 +171,52 @@ fn gathering_and_scoring_a_batch_asks_for_no_memory_once_it_has_grown() {
         };
         assert!(round(100) > 0, "nothing is counted");
         assert_eq!([100, 1, 60, 99].map(&mut round), [0; 4], "{context:?}");
+    }
+}
+
+/// A layout with all that a rule can ask of well-formed JSON.
+const RULES: &str = r#"
+[[decode.rules]]
+each = "/data"
+when = { "$/type" = "trade", "/ev" = ["T", "t*"] }
+instrument = ["/x", ":", "/s"]
+instrument_case = "upper"
+time = ["/none", "/t"]
+price = "/p"
+size = "/q"
+size_is_signed = true
+sequence = "$/seq"
+exclude = { "/c" = [37, "I"] }
+[[decode.rules]]
+when = { "/e" = "quote" }
+instrument = "/id"
+time = "/t"
+kind = "quote"
+price_decimals = 2
+bid = "/bids/0/0"
+ask = "/asks/0/0"
+"#;
+
+#[test]
+fn decoding_well_formed_records_asks_for_no_memory() {
+    let plain =
+        r#"{"instrument":"ACME","ts_ns":1773239405123456789,"kind":"trade","price":101.25,"size":"300","seq":1}"#;
+    let batch = r#"{"type":"trade","data":[{"ev":"T","x":"nyse","s":"abc","t":1773239405123,"p":"1.5","q":-2,"c":[1,2]},
+        {"ev":"tx","x":"nyse","s":"abd","t":"1773239405.123456","p":2.5,"q":"3"}],"seq":5}"#;
+    let quote = r#"{"e":"quote","id":4711,"t":"2026-03-11T14:30:05.123Z","bids":[[100,1]],"asks":[["101",2]]}"#;
+    // A record whose nested values are skipped in the first walk takes a few bytes for it, once.
+    for (rules, payload, ticks, most) in [("", plain, 1, 0), (RULES, batch, 2, 1), (RULES, quote, 1, 0)] {
+        let config = Config::from_toml(rules).unwrap();
+        let decoder = Decoder::new(&config.decode, &config.input.topics).unwrap();
+        let mut read = 0;
+        let asked = asked(|| {
+            for _ in 0..10 {
+                decoder.decode(&Record::of_line(payload.as_bytes()), &mut |item| {
+                    read += usize::from(matches!(item.what, What::Tick { .. }));
+                });
+            }
+        });
+        assert_eq!(read, 10 * ticks, "{payload}");
+        assert!(asked <= 10 * most, "{asked} for {payload}");
     }
 }

@@ -10,6 +10,7 @@ use tapewatch::offline::replay::to_json;
 use tapewatch::pipeline::detector::Outcome;
 use tapewatch::pipeline::tick::{Body, Quote, Tick, Trade};
 use tapewatch::pipeline::time::EventTime;
+use tapewatch::pipeline::verdict::{RecordOutcome, by_record};
 
 use crate::market::{self, Line, Run, run};
 use crate::schema;
@@ -71,7 +72,7 @@ fn tick() -> impl Strategy<Value = Tick> {
     let sequence = prop::option::weighted(0.2, 0..50_u64);
     (time, sequence, prop_oneof![trade, quote]).prop_map(|(time, sequence, body)| Tick {
         event_time: EventTime(time),
-        sequence,
+        sequence: sequence.map(Into::into),
         body,
     })
 }
@@ -157,6 +158,143 @@ proptest! {
             prop_assert!(applied.is_sorted_by(|a, b| a < b), "{applied:?}");
         }
     }
+}
+
+/// Reads arrays of the records that the default configuration reads, and leaves status messages out.
+const BATCHED: &str = r#"
+[[decode.rules]]
+each = "/data"
+when = { "/instrument" = "*" }
+instrument = "/instrument"
+time = "/ts_ns"
+time_unit = "ns"
+kind = "/kind"
+price = "/price"
+size = "/size"
+bid = "/bid"
+ask = "/ask"
+bid_size = "/bid_size"
+ask_size = "/ask_size"
+sequence = "/seq"
+[[decode.rules]]
+each = "/data"
+when = { "/status" = "*" }
+ignore = true
+"#;
+
+fn batched() -> Config {
+    Config::from_toml(&format!("{}\n{BATCHED}", market::SMALL)).unwrap()
+}
+
+/// One element of a record, and what becomes of it where that does not depend on what came before.
+fn element() -> impl Strategy<Value = (String, Option<Outcome>)> {
+    let known = |text: &str, outcome| Just((text.to_owned(), Some(outcome)));
+    prop_oneof![
+        6 => (tick(), "[A-C]").prop_map(|(tick, instrument)| (to_json(&instrument, &tick), None)),
+        1 => known(r#"{"instrument":"A","ts_ns":1704205800000000000,"kind":"quote","bid":null,"ask":1}"#, Outcome::Incomplete),
+        1 => known(r#"{"instrument":"A","ts_ns":1704205800000000000,"kind":"quote","bid":0,"ask":1,"bid_size":0}"#, Outcome::Incomplete),
+        1 => known(r#"{"status":"connected"}"#, Outcome::Ignored),
+        1 => known(r#"{"instrument":"A","ts_ns":1704205800000000000,"kind":"trade","price":"x"}"#, Outcome::Rejected),
+        1 => known(r#"{"instrument":"A","ts_ns":17,"kind":"trade","price":1}"#, Outcome::Rejected),
+        1 => known("7", Outcome::Rejected),
+    ]
+}
+
+fn record_of(elements: &[String]) -> Option<Vec<u8>> {
+    Some(format!(r#"{{"data":[{}]}}"#, elements.join(",")).into_bytes())
+}
+
+proptest! {
+    #![proptest_config(settings())]
+
+    #[test]
+    fn every_tick_of_a_record_ends_in_exactly_one_outcome(
+        records in vec(vec(element(), 0..6), 1..30),
+        batch in 1..40_usize,
+    ) {
+        let texts = |record: &Vec<(String, Option<Outcome>)>| record_of(&record.iter().map(|(text, _)| text.clone()).collect::<Vec<_>>());
+        let lines = in_order(records.iter().map(texts).collect());
+        let run = run(&batched(), Some(market::trained().model()), &lines, batch);
+        let by_record: Vec<_> = by_record(&run.verdicts).collect();
+        prop_assert_eq!(by_record.len(), records.len());
+        let mut letters = 0;
+        for ((record, verdicts), offset) in records.iter().zip(&by_record).zip(0..) {
+            prop_assert_eq!(verdicts.len(), record.len().max(1));
+            for (verdict, index) in verdicts.iter().zip(0..) {
+                prop_assert_eq!((verdict.position.offset.0, verdict.index), (offset, index));
+            }
+            for ((_, expected), verdict) in record.iter().zip(*verdicts) {
+                match expected {
+                    Some(expected) => prop_assert_eq!(verdict.outcome, *expected),
+                    None => prop_assert!(!matches!(verdict.outcome, Outcome::Rejected | Outcome::Ignored)),
+                }
+            }
+            let bad = record.iter().filter(|(_, outcome)| *outcome == Some(Outcome::Rejected)).count();
+            letters += usize::from(bad > 0);
+            let expected = match (record.len(), bad) {
+                (0 | 1, _) => RecordOutcome::Single(verdicts[0].outcome),
+                (items, bad) if items == bad => RecordOutcome::Single(Outcome::Rejected),
+                (_, 0) => RecordOutcome::Several,
+                _ => RecordOutcome::PartlyRejected,
+            };
+            prop_assert_eq!(RecordOutcome::of(verdicts), expected);
+        }
+        prop_assert_eq!(run.dead_letters, letters);
+        run.alerts.iter().for_each(|alert| drop(schema::assert_valid(alert)));
+    }
+
+    #[test]
+    fn any_bytes_meet_rules_and_end_in_one_outcome_each(payloads in vec(payload(), 1..60)) {
+        let lines = in_order(payloads);
+        let run = run(&batched(), None, &lines, 7);
+        prop_assert_eq!(by_record(&run.verdicts).count(), lines.len());
+        let rejected = by_record(&run.verdicts).filter(|verdicts| verdicts.iter().any(|verdict| verdict.outcome == Outcome::Rejected));
+        prop_assert_eq!(run.dead_letters, rejected.count());
+    }
+}
+
+#[test]
+fn ticks_are_judged_alike_whether_records_hold_one_or_several() {
+    let market = market::with_faults(&market::ticks(1, 4500, 31), 31).0;
+    let ticks = &market[0].ticks;
+    let texts: Vec<String> = ticks.iter().map(|tick| to_json("ACME", tick)).collect();
+    let of = |most: usize| {
+        let records = texts.chunks(most).map(record_of).collect();
+        run(&batched(), Some(market::trained().model()), &in_order(records), 64)
+    };
+    let (single, several) = (of(1), of(4));
+    let scores = |run: &Run| {
+        run.verdicts
+            .iter()
+            .map(|verdict| (verdict.outcome, verdict.score.to_bits()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(scores(&single), scores(&several));
+    assert!(single.count(Outcome::Scored) > 2000);
+    // The same alerts, each named after the place of its tick.
+    let opened = |run: &Run, most: i64| -> Vec<(i64, String)> {
+        let opened = run.alerts.iter().map(|alert| schema::assert_valid(alert));
+        let opened = opened.filter(|alert| alert["state"] == "opened");
+        opened
+            .map(|alert| {
+                let by = &alert["opened_by"];
+                let offset = by["offset"].as_i64().unwrap();
+                let id = alert["id"].as_str().unwrap().to_owned();
+                let expected = match by.get("index") {
+                    Some(index) => format!("ticks-0-{offset}-{index}"),
+                    None => format!("ticks-0-{offset}"),
+                };
+                assert_eq!(id, expected);
+                assert_eq!(by.get("index").is_some(), most > 1);
+                (
+                    offset * most + by.get("index").map_or(0, |index| index.as_i64().unwrap()),
+                    alert["kind"].to_string(),
+                )
+            })
+            .collect()
+    };
+    assert_eq!(opened(&single, 1), opened(&several, 4));
+    assert!(opened(&single, 1).len() > 5);
 }
 
 /// Records of a market with faults, seed 31.

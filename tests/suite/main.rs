@@ -25,6 +25,7 @@ mod demo;
 mod deploy;
 mod docs;
 mod features;
+mod feeds;
 mod gate;
 mod generate;
 mod golden;

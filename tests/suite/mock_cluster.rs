@@ -84,8 +84,8 @@ fn bad_records_become_dead_letters_and_the_stream_goes_on() {
             Some(br#"{"instrument":"X","ts_ns":1704205800000000000,"kind":"trade","price":"NaN"}"#),
         ),
         (
-            "negative_size",
-            Some(br#"{"instrument":"X","ts_ns":1704205800000000000,"kind":"trade","price":1.0,"size":-1}"#),
+            "bad_time",
+            Some(br#"{"instrument":"X","ts_ns":"noon","kind":"trade","price":1.0}"#),
         ),
         (
             "absurd_time",

@@ -72,6 +72,7 @@ fn alert(instrument: &str, tick: usize, score: f32) -> Alert {
             at,
             offset: Offset(tick as i64),
         },
+        index: None,
         arrival_time: ArrivalTime(0),
         clock_time: ArrivalTime(0),
         tick: Tick {

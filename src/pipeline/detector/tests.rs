@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::pipeline::alert::{Alert, AlertState};
 use crate::pipeline::arms::{Arms, RowErrors, RunningErrors};
 use crate::pipeline::calibration::{Calibration, Calibrations};
-use crate::pipeline::decode::{Format, JsonFields, TimeUnit};
+use crate::pipeline::decode::{Format, JsonFields, Texts, TimeUnit, Unmatched};
 use crate::pipeline::feature::FEATURES;
 use crate::pipeline::guard::Guard;
 use crate::pipeline::position::{NextOffset, Offset, Partition, Position, TopicIndex};
@@ -52,6 +52,12 @@ fn config() -> DetectorConfig {
         topics: vec!["ticks".into()],
         decode: DecodeConfig {
             format: Format::Csv,
+            preset: Texts::default(),
+            preset_rules: Vec::new(),
+            unmatched: Unmatched::DeadLetter,
+            rules: Vec::new(),
+            empty_values: Texts::default(),
+            elements_max: 100,
             json: JsonFields {
                 instrument: at("/s"),
                 time: at("/t"),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Guard;
+use crate::pipeline::tick::Sequence;
 use crate::pipeline::time::{ArrivalTime, EventTime, NANOS_PER_SEC};
 
 /// Which price of a tick.
@@ -81,7 +82,7 @@ pub enum Fact {
     /// A sequence number that came before.
     Repeated {
         /// The number.
-        sequence: u64,
+        sequence: Sequence,
     },
     /// Sequence numbers that are missing.
     Missing {
@@ -159,7 +160,10 @@ impl fmt::Display for Fact {
                 let ahead = secs_between(stamp.0, arrival.0);
                 write!(f, "the stamp {stamp} lies {ahead} s ahead of its arrival")
             }
-            Fact::Repeated { sequence } => write!(f, "sequence number {sequence} came before with the same stamp"),
+            Fact::Repeated { sequence } => match sequence.written() {
+                Some(number) => write!(f, "sequence number {number} came before with the same stamp"),
+                None => write!(f, "the tick's identifier came before with the same stamp"),
+            },
             Fact::Missing { expected, found } => {
                 let missing = found.saturating_sub(expected);
                 write!(
@@ -270,7 +274,7 @@ mod tests {
                 "the stamp 2024-01-02T15:30:00Z lies 3600 s ahead of its arrival",
             ),
             (
-                Fact::Repeated { sequence: 7 },
+                Fact::Repeated { sequence: 7.into() },
                 "sequence number 7 came before with the same stamp",
             ),
             (

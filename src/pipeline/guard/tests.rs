@@ -34,7 +34,7 @@ impl Feed {
         let nanos = |secs: f64| ((OPEN + secs) * 1e3).round() as i64 * (NANOS_PER_SEC / 1000);
         let tick = Tick {
             event_time: EventTime(nanos(secs)),
-            sequence,
+            sequence: sequence.map(Into::into),
             body,
         };
         let finding = self
@@ -312,4 +312,37 @@ fn switched_off_guard_finds_nothing() {
     let mut feed = Feed::new();
     feed.config.crossed_quote = false;
     assert_eq!(feed.quote(1.0, 10.2, 10.1), None);
+}
+
+#[test]
+fn numbers_that_name_what_came_before_show_a_hole_at_once_and_identifiers_never() {
+    use crate::pipeline::tick::{Order, Sequence};
+    let step = |feed: &mut Feed, secs: f64, number: u64, order| {
+        let tick = Tick {
+            event_time: EventTime(((OPEN + secs) * 1e9) as i64),
+            sequence: Some(Sequence { number, order }),
+            body: Body::Trade(Trade {
+                price: 10.0,
+                size: None,
+            }),
+        };
+        let checked = feed.state.observe(&feed.config, &tick, ArrivalTime(tick.event_time.0));
+        (checked.is_repeated, checked.finding.map(|finding| finding.fact))
+    };
+    let mut feed = Feed::new();
+    assert_eq!(step(&mut feed, 0.0, 5, Order::Covering(5)), (false, None));
+    assert_eq!(step(&mut feed, 1.0, 9, Order::Covering(4)), (false, None));
+    let missing = Some(Fact::Missing {
+        expected: 10,
+        found: 12,
+    });
+    assert_eq!(step(&mut feed, 2.0, 14, Order::Covering(3)), (false, missing));
+    let mut feed = Feed::new();
+    for number in 0..100 {
+        assert_eq!(step(&mut feed, number as f64, number, Order::Rising), (false, None));
+    }
+    assert_eq!(step(&mut feed, 100.0, 200, Order::Rising), (false, None));
+    assert_eq!(step(&mut feed, 101.0, 3, Order::Text), (false, None));
+    let (is_repeated, fact) = step(&mut feed, 101.0, 3, Order::Text);
+    assert!(is_repeated && fact.unwrap().to_string().contains("identifier"));
 }

@@ -67,6 +67,7 @@ impl Floor {
         let seen = Observation {
             cause: Cause {
                 position: Position { at, offset },
+                index: None,
                 arrival_time: nanos(secs),
                 clock_time: nanos(secs),
                 tick: Tick {
@@ -84,7 +85,7 @@ impl Floor {
                 Says::Guard(guard) => Some(Finding {
                     guard,
                     surprise: score,
-                    fact: Fact::Repeated { sequence: 1 },
+                    fact: Fact::Repeated { sequence: 1.into() },
                 }),
                 Says::Feature(_) => None,
             },
