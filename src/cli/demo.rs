@@ -3,6 +3,7 @@
 mod screen;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use self::screen::Screen;
 use super::{CannotWrite, Exit, say, seeds};
@@ -24,6 +25,8 @@ use crate::telemetry;
 const LASTING_TICKS_PER_SEC: f64 = 5_000.0;
 /// Slower, and the demo lasts for days; faster than any machine.
 const PACES: Range = Range::Real(1.0, 1e7);
+/// Longest time for the report of a demo that a signal has ended: with what follows, below two seconds.
+const STOPPED_REPORT: Duration = Duration::from_millis(600);
 /// Where the report goes, unless a flag says otherwise.
 const REPORT: &str = "tapewatch-demo.html";
 
@@ -108,10 +111,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     screen.end();
     board.seed = arguments.seed;
     board.budget_per_10k_ticks = config.alerts.false_alarms_per_10k_ticks;
-    let artifact = match &arguments.model {
-        Some(path) => Some(store::load(path)?),
-        None => first_model(&models.path)?,
-    };
     if arguments.json {
         say(&serde_json::to_string(&board)?)?;
     } else {
@@ -119,14 +118,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     let failures = board.failures();
     failures.iter().for_each(|failure| eprintln!("failed: {failure}"));
-    if let (Some(path), Some(artifact)) = (report_path, artifact) {
-        let what = match arguments.ticks.is_empty() {
-            true => format!("the demo's synthetic market, seed {}", arguments.seed),
-            false => format!("recorded ticks with injected faults, seed {}", arguments.seed),
-        };
-        let page = rerun::report(&scenario, &stage.seen_ticks(), &artifact, &config, &what)?;
-        std::fs::write(path, report::page(&page)).map_err(CannotWrite::at(path))?;
-        eprintln!("report: {}", path.display());
+    if let Some(path) = report_path {
+        write_report(path, arguments, &config, &scenario, &mut stage)?;
     }
     if arguments.keep_running && !board.interrupted {
         keep_running(arguments, &config, &mut stage, &mut screen)?;
@@ -137,6 +130,37 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         (false, true) => Exit::Done,
         (false, false) => Exit::VerdictFailed,
     })
+}
+
+/// Scores what was streamed once more, and writes the page about it. A signal leaves little time for that.
+fn write_report(
+    path: &Path,
+    arguments: &Arguments,
+    config: &Config,
+    scenario: &Scenario,
+    stage: &mut Stage,
+) -> anyhow::Result<()> {
+    let artifact = match &arguments.model {
+        Some(path) => store::load(path)?,
+        None => match first_model(&config.retrain.models_dir)? {
+            Some(artifact) => artifact,
+            None => return Ok(()),
+        },
+    };
+    let what = match arguments.ticks.is_empty() {
+        true => format!("the demo's synthetic market, seed {}", arguments.seed),
+        false => format!("recorded ticks with injected faults, seed {}", arguments.seed),
+    };
+    let (seen, started) = (stage.seen_ticks(), Instant::now());
+    let mut goes_on = || !stage.is_stopped() || started.elapsed() < STOPPED_REPORT;
+    match rerun::report(scenario, &seen, &artifact, config, &what, &mut goes_on)? {
+        Some(report) => {
+            std::fs::write(path, report::page(&report)).map_err(CannotWrite::at(path))?;
+            eprintln!("report: {}", path.display());
+        }
+        None => eprintln!("no report: a signal left no time for it"),
+    }
+    Ok(())
 }
 
 /// Makes sure that the report can be written, without touching one that is there.

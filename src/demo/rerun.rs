@@ -14,8 +14,11 @@ use crate::offline::replay::to_json;
 use crate::offline::report::{self, Judgement, Report, Run};
 use crate::pipeline::alert::{Alert, AlertState};
 use crate::pipeline::detector::{Effect, Effects};
+use crate::pipeline::tick::Tick;
 use crate::pipeline::time::ArrivalTime;
 
+/// Ticks between two looks whether it goes on.
+const LOOK_TICKS: usize = 1024;
 /// Records arrive a microsecond apart (nanoseconds).
 const ARRIVAL_STEP_NANOS: i64 = 1_000;
 
@@ -30,7 +33,8 @@ pub enum RerunError {
     Evaluation(#[from] EvaluationError),
 }
 
-/// Scores the first `seen` ticks of every feed, and puts what came out beside the faults that were injected.
+/// Scores the first `seen` ticks of every feed, and puts what came out beside the faults that were injected; nothing when
+/// `goes_on` says no before it is done.
 ///
 /// # Errors
 /// [`RerunError`].
@@ -40,11 +44,22 @@ pub fn report(
     artifact: &Artifact,
     config: &Config,
     what: &str,
-) -> Result<Report, RerunError> {
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<Report>, RerunError> {
     let mut outcome = Outcome::default();
     let mut ticks = Vec::with_capacity(scenario.feeds.len());
     for (index, feed) in scenario.feeds.iter().enumerate() {
-        score(index, feed, seen[index], artifact, config, &mut outcome)?;
+        if !score(
+            index,
+            &feed.instrument,
+            &feed.ticks[..seen[index]],
+            artifact,
+            config,
+            goes_on,
+            &mut outcome,
+        )? {
+            return Ok(None);
+        }
         ticks.push(feed.ticks[..seen[index]].iter().copied().map(Some).collect());
     }
     let labels = labels(scenario, seen);
@@ -52,7 +67,7 @@ pub fn report(
         true => None,
         false => Some(Judgement::new(&outcome, &labels)?),
     };
-    Ok(Report {
+    Ok(Some(Report {
         run: Run {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             title: "tapewatch demo".to_owned(),
@@ -67,24 +82,24 @@ pub fn report(
         },
         tapes: report::tapes(outcome, ticks),
         judgement,
-    })
+    }))
 }
 
-/// Scores one feed on the partition that it has in the demo.
+/// Scores one feed on the partition that it has in the demo; tells whether it came to the end.
 fn score(
     partition: usize,
-    feed: &Feed,
-    seen: usize,
+    instrument: &str,
+    ticks: &[Tick],
     artifact: &Artifact,
     config: &Config,
+    goes_on: &mut dyn FnMut() -> bool,
     outcome: &mut Outcome,
-) -> Result<(), RerunError> {
+) -> Result<bool, RerunError> {
     let mut driver = Driver::new(config.detector_config()).map_err(RerunError::Config)?;
     driver.swap(artifact.model());
-    let ticks = &feed.ticks[..seen];
     // As in the demo, records arrive after all that they tell of.
     let arrival = ticks.iter().map(|tick| tick.event_time.0).max().unwrap_or(0);
-    let (mut scores, mut opened) = (Vec::with_capacity(seen), Vec::new());
+    let (mut scores, mut opened) = (Vec::with_capacity(ticks.len()), Vec::new());
     let mut take = |effects: &mut Effects| {
         scores.extend(effects.verdicts.iter().map(|verdict| f64::from(verdict.score)));
         for effect in &effects.actions {
@@ -98,23 +113,26 @@ fn score(
         effects.clear();
     };
     for (index, tick) in ticks.iter().enumerate() {
+        if index % LOOK_TICKS == 0 && !goes_on() {
+            return Ok(false);
+        }
         let arrival = ArrivalTime(arrival + index as i64 * ARRIVAL_STEP_NANOS);
-        driver.line(partition, to_json(&feed.instrument, tick).as_bytes(), arrival);
+        driver.line(partition, to_json(instrument, tick).as_bytes(), arrival);
         take(&mut driver.effects);
     }
     driver.end_batch();
     take(&mut driver.effects);
     outcome.alerts.push(InstrumentAlerts {
-        instrument: feed.instrument.clone(),
-        ticks: seen,
+        instrument: instrument.to_owned(),
+        ticks: ticks.len(),
         alerted: opened.iter().map(|(tick, _)| *tick).collect(),
     });
     outcome.scores.push(InstrumentScores {
-        instrument: feed.instrument.clone(),
+        instrument: instrument.to_owned(),
         scores,
     });
     outcome.opened.append(&mut opened);
-    Ok(())
+    Ok(true)
 }
 
 /// Gives the faults that lie within the ticks seen.

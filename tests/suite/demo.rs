@@ -138,7 +138,7 @@ fn stopped(demo: Child, signal: &str) -> (Option<i32>, String) {
 #[test]
 fn interrupted_demo_says_what_it_saw_without_a_verdict_and_ends_with_130() {
     let folder = tempfile::tempdir().unwrap();
-    let slow = ["--json", "--ticks-per-sec", "20000"];
+    let slow = ["--json", "--no-report", "--ticks-per-sec", "20000"];
     let demo = started(folder.path(), &slow, "opened ");
     let (code, stdout) = stopped(demo, "-INT");
     assert_eq!(code, Some(130));
@@ -152,7 +152,6 @@ fn interrupted_demo_says_what_it_saw_without_a_verdict_and_ends_with_130() {
     assert!(of("ticks") > 0 && of("ticks") < of("ticks_in_all") / 2, "{board}");
     // Faults that were never streamed are not counted as missed.
     assert!(of("injected") < 40, "{board}");
-    assert!(folder.path().join("tapewatch-demo.html").exists());
 }
 
 #[test]

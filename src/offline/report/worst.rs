@@ -48,7 +48,7 @@ pub(super) fn finds(report: &Report, judgement: &Judgement, levels: &Levels) -> 
                     figcaption {
                         (heading(tape, &event.kind))
                         (place(&scene, (event.start, event.end)))
-                        (heights(f64::from(alert.score), levels))
+                        (heights(event.peak, levels))
                         (said(alert))
                     }
                     (picture(&scene, levels))
@@ -128,7 +128,7 @@ fn alert_picture(tape: &Tape, events: &[Labelled], tick: usize, alert: &Alert, l
             figcaption {
                 (heading(tape, alert.kind.name()))
                 (place(&scene, (tick, tick)))
-                (heights(f64::from(alert.score), levels))
+                (opened_at(alert, levels))
                 (said(alert))
             }
             (picture(&scene, levels))
@@ -151,6 +151,10 @@ fn place(scene: &Scene, (first, last): (usize, usize)) -> Markup {
 
 fn heights(peak: f64, levels: &Levels) -> Markup {
     html! { "highest score " (fixed(peak, 2)) ", alerts open at " (fixed(levels.alert, 2)) br; }
+}
+
+fn opened_at(alert: &Alert, levels: &Levels) -> Markup {
+    html! { "opened with a score of " (fixed(f64::from(alert.score), 2)) ", alerts open at " (fixed(levels.alert, 2)) br; }
 }
 
 /// Says what the alert said.
