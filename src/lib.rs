@@ -61,6 +61,7 @@
 //! | [`opening_rates`](pipeline::opening_rates), [`run`](pipeline::run), [`adaptation`](pipeline::adaptation) | How rarely does an *alert* open as high, given what came of late? |
 //! | [`budget`](pipeline::budget) | From which score on is a tick anomalous? |
 //! | [`alert`](pipeline::alert), [`episode`](pipeline::episode), [`summary`](pipeline::summary) | What is an alert, how does it live, and what does it say to people? |
+//! | [`snapshot`](pipeline::snapshot), [`bounded`](pipeline::bounded), [`detector::checkpoint`](pipeline::detector::checkpoint) | How does a partition go on elsewhere as if it had never stopped? |
 //! | [`shock`](pipeline::shock), [`group`](pipeline::group) | Is it one instrument or many, and is it the feed or the market? |
 //! | [`detector`](pipeline::detector) | All of these, in order, for each record. |
 //!
@@ -258,7 +259,8 @@
 //! - **The model store is a folder**, not a compacted topic. A folder needs no rights on the cluster and can be looked
 //!   at, copied and cleaned with ordinary tools. The cost: processes on several hosts need a folder that all of them
 //!   see.
-//! - **There are no snapshots and no changelog.** They pay off only together with transactions. Until then a restart or
+//! - **Nothing writes snapshots yet.** The detector makes checkpoints, restores them and redoes what came since
+//!   ([`checkpoint`](pipeline::detector::checkpoint)), but there is no changelog topic. Until there is one, a restart or
 //!   a rebalance starts every instrument cold at the committed offset: levels are learnt anew, a window must fill
 //!   before ticks are scored, and an alert that was open is never resolved. After a crash, a tick whose alert was not
 //!   yet acknowledged is read again, but by a cold window; so the alert itself can be missed.
@@ -266,8 +268,13 @@
 //!   Exactly once needs the snapshots first.
 //! - **The stride is fixed.** It does not widen under lag; lag grows and is shown. Widening must be written down with
 //!   its offset, or a replay would decide otherwise, and there is no changelog to write it in.
-//! - **An idle partition is moved on by the wall clock**, and that step is not written down. The end of an alert whose
-//!   instrument is silent, and of a shock, can rest on it; so those ends alone may differ between two runs.
+//! - **An idle partition is moved on by the wall clock** where an alert or a shock ends by it. The detector tells of each
+//!   such step ([`Effect::Outside`](pipeline::detector::Effect::Outside)), and nothing writes it down yet; so those ends
+//!   alone may differ between two runs.
+//! - **All snapshots of a checkpoint are of one moment**, not each of its own. Instruments of a partition are coupled, and
+//!   a redo from many moments would need a record of everything that they told each other. The cost: an instrument that
+//!   changes before its turn is turned into bytes at that tick, so memory holds the snapshots that wait to be written; and
+//!   a redo begins at the last whole checkpoint, up to two rounds back.
 //! - **A name on two partitions is two instruments**, and that is not reported.
 //! - **Silence is found by the tick that ends it.** The guards see ticks alone, so an instrument that stays silent, and a
 //!   whole partition that does, raise no alert.
@@ -303,6 +310,8 @@
 //!    `mock_cluster.rs`.
 //! 6. A stop or a rebalance loses no record and no alert that was decided. (State is lost: see above.) *Held by*
 //!    `mock_cluster.rs`, `whole_line.rs`.
+//!    A partition that is restored from a checkpoint gives what it would have given without, to the bit; damaged snapshots
+//!    are errors. *Held by* `restore.rs`.
 //! 7. NaN and infinity never leave features or scores. *Held by* `surprise_never_falls_and_stays_within_bounds`,
 //!    `wrong_parameters_are_named`; `laws.rs`.
 //! 8. Every queue, map and window of the daemon has a cap. *Held by* `every_record_has_exactly_one_outcome`; `laws.rs`.

@@ -245,6 +245,8 @@ impl Worker {
                     &alert,
                     now(),
                 )?,
+                // There is no changelog yet: state starts cold, and nothing is redone.
+                Effect::Outside(..) => {}
                 Effect::Commit(at, next) => commits.push((at, next)),
                 // All of them were taken out while their records were at hand.
                 Effect::DeadLetter(letter) => debug_assert!(false, "a dead letter without its record: {letter:?}"),

@@ -165,13 +165,9 @@ mod tests {
             "{few}"
         );
         assert_eq!(Scenario { feeds: Vec::new() }.check(1), Err(ScenarioError::Empty));
-        let still = generate(&MarketConfig::unseen(20_000, 1)).into_iter().map(|mut own| {
-            let first = own.ticks[0].body;
-            own.ticks.iter_mut().for_each(|tick| tick.body = first);
-            own
-        });
-        let still = Scenario::new(still.collect(), CLEAN_SHARE, 2000, 1);
-        assert_eq!(still.check(1), Err(ScenarioError::NoFaults));
+        // All of it is to be learnt from.
+        let clean = Scenario::new(generate(&MarketConfig::unseen(20_000, 1)), 1.0, usize::MAX, 1);
+        assert_eq!(clean.check(1), Err(ScenarioError::NoFaults));
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! bursts that are far longer than one alert. The reduction grows with every run of odd ticks, fades, and has a limit, so a
 //! tick that is odd enough always opens an alert. The run that is open does not lower its own ticks. Knows no model.
 
+use serde::{Deserialize, Serialize};
+
 use super::arms::Drift;
 use super::run::RunRule;
 
 /// What the last ticks of one instrument have done to the scores of the next ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Adaptation {
     /// How far the judge's level has moved.
     pub drift: Drift,
@@ -20,7 +22,7 @@ pub struct Adaptation {
 /// How much lower odd ticks score on one instrument, after the runs of odd ticks before them.
 ///
 /// After one run of odd ticks the next scores up to 0.7 lower; each further run lowers it by up to 1 more, at most 3 in all.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Habituation {
     /// Runs so far, each with a weight that begins at 1 and fades with every tick.
     runs: f32,

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::arms::Arm;
+use super::bounded::below;
 use super::budget::{Allowance, threshold};
-use super::feature::CATALOGUE;
 use super::feature::inverse::FeedValues;
+use super::feature::{CATALOGUE, FEATURES};
 use super::group::Group;
 use super::guard::{Finding, Guard};
-use super::position::Position;
+use super::position::{Position, TopicPartition};
 use super::run::RunRule;
 use super::score::ModelVersion;
 use super::tick::Tick;
@@ -123,7 +124,7 @@ impl Mode {
 }
 
 /// What is wrong, as far as it has a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AlertKind {
     /// Unlike what the model has learnt.
     Anomaly,
@@ -160,7 +161,7 @@ snake_case_names!(Severity { Warning => "warning", Critical => "critical" });
 snake_case_names!(Mode { Learning => "learning", Scoring => "scoring" });
 
 /// A tick that an alert speaks of.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cause {
     /// Where its record stands.
     pub position: Position,
@@ -182,9 +183,10 @@ impl Cause {
 }
 
 /// One feature's part in an alert.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureShare {
     /// Index in [`CATALOGUE`].
+    #[serde(deserialize_with = "below::<FEATURES, _>")]
     pub feature: usize,
     /// Its share of the score (0–1); the shares of an alert sum to 1.
     pub share: f32,
@@ -214,7 +216,7 @@ impl FeatureShare {
 }
 
 /// One revision of an alert, as it leaves the detector.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// Stable over the alert's life: topic, partition and offset of the tick that opened it, and `shock` for a grouped one.
     pub id: Arc<str>,
@@ -253,6 +255,14 @@ pub struct Alert {
     pub model_version: Option<ModelVersion>,
     /// What a grouped alert says beside that.
     pub group: Option<Box<Group>>,
+}
+
+impl Alert {
+    /// Says that its ticks stand in this partition: the number of a topic is that of the configuration at hand.
+    pub(super) fn set_partition(&mut self, at: TopicPartition) {
+        self.opened_by.position.at = at;
+        self.latest.position.at = at;
+    }
 }
 
 /// What is known of one tick when alerts are decided.

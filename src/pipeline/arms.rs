@@ -12,6 +12,7 @@
 //! feature among many good ones. Knows no model and no instrument.
 
 use serde::{Deserialize, Serialize};
+use serde_big_array::BigArray;
 
 use super::feature::FEATURES;
 use super::scaler::InputRow;
@@ -89,10 +90,13 @@ impl Arms {
 }
 
 /// The decoder's errors of late on one instrument, as a mean that fades.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RunningErrors {
-    mean: Option<Box<InputRow>>,
+    mean: Option<Box<MeanErrors>>,
 }
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct MeanErrors(#[serde(with = "BigArray")] InputRow);
 
 impl RunningErrors {
     /// Share of one row in the mean: a half-life of 16 rows (1 − 2^(−1/16)).
@@ -100,7 +104,7 @@ impl RunningErrors {
 
     /// Takes one row's errors in and gives the mean with them.
     pub fn take(&mut self, errors: &InputRow) -> &InputRow {
-        let mean = self.mean.get_or_insert_with(|| Box::new(*errors));
+        let MeanErrors(mean) = &mut **self.mean.get_or_insert_with(|| Box::new(MeanErrors(*errors)));
         for (mean, error) in mean.iter_mut().zip(errors) {
             *mean += Self::SHARE * (error - *mean);
         }
@@ -194,7 +198,7 @@ impl ArmScale {
 
 /// How far an arm's level on an instrument has moved since calibration: it follows the ticks, slowly and within bounds.
 /// Ticks of alerts must be kept from it, or a fault would teach it that faults are usual.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
     quantile: f32,
 }

@@ -4,6 +4,8 @@
 //! alone. Promises that the same ticks in the same order give the same shares, however they were cut into batches, and
 //! that one instrument's share depends on others only where a total is set. Knows neither clocks nor scores.
 
+use serde::{Deserialize, Serialize};
+
 use super::market_time::MarketTime;
 use super::time::EventTime;
 
@@ -22,7 +24,7 @@ pub fn threshold(share: f64) -> f32 {
 }
 
 /// Ticks per second of market time, of late: a fading count over a fading span.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TickRate {
     /// What lies so far back counts for 1/e (seconds, > 0).
     memory_secs: f64,
@@ -74,7 +76,7 @@ impl TickRate {
 }
 
 /// What budgets remember of one instrument.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pace {
     /// Over days: nights and breaks count.
     days: TickRate,
@@ -109,15 +111,19 @@ pub struct Allowance {
 }
 
 /// The budgets of one partition.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Budget {
     /// By ticks.
+    #[serde(skip)]
     share: f64,
     /// By time, for each instrument (false alarms per second; 0: not set).
+    #[serde(skip)]
     per_instrument_sec: f64,
     /// By time, for all together (false alarms per second; 0: not set).
+    #[serde(skip)]
     total_per_sec: f64,
     /// Ticks for one that is scored.
+    #[serde(skip)]
     stride: f64,
     /// Ticks of all instruments (millionths of a tick per second): whole numbers, whose sum knows no order.
     total: u64,
@@ -135,6 +141,14 @@ impl Budget {
             total_per_sec: allowance.per_hour / SECS_PER_HOUR,
             stride: f64::from(allowance.stride),
             total: 0,
+        }
+    }
+
+    /// Goes on with the memory of another, under its own parameters.
+    pub fn recall(self, memory: Budget) -> Self {
+        Budget {
+            total: memory.total,
+            ..self
         }
     }
 

@@ -5,22 +5,28 @@
 //! ago?" asks this clock, and nothing else reads a record's stamp as time. It reads no clock itself: the wall clock's time
 //! is an argument.
 
+use serde::{Deserialize, Serialize};
+
 use super::time::{ArrivalTime, NANOS_PER_SEC};
 
 /// The time of one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
     /// How far a stamp may lie ahead of the wall clock (nanoseconds, ≥ 0).
+    #[serde(skip)]
     ahead_nanos: i64,
     /// The time; none before the first record.
     now: Option<ArrivalTime>,
+    /// When the wall clock is looked at is nothing that a log says, so this is in no snapshot; what comes of it is told.
+    #[serde(skip)]
     heard: Heard,
 }
 
 /// What the records since the last look at the wall clock have said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Heard {
     /// There were none.
+    #[default]
     Nothing,
     /// None of their stamps was believed.
     Unbelieved,
@@ -48,6 +54,14 @@ impl Clock {
         }
     }
 
+    /// Goes on where another stood, under its own parameter.
+    pub fn recall(self, memory: Clock) -> Self {
+        Clock {
+            now: memory.now,
+            ..self
+        }
+    }
+
     /// Gives the time; none before the first record.
     pub fn now(&self) -> Option<ArrivalTime> {
         self.now
@@ -70,13 +84,14 @@ impl Clock {
         Reading { now, is_ahead }
     }
 
-    /// Looks at the wall clock, and follows it where the records do not tell the time: when the partition is idle, or when
-    /// no stamp since the last look was believed. Gives the time; none before the first record.
-    pub fn look(&mut self, wall: ArrivalTime, is_idle: bool) -> Option<ArrivalTime> {
-        let heard = std::mem::replace(&mut self.heard, Heard::Nothing);
-        if is_idle || heard == Heard::Unbelieved {
-            self.now = self.now.map(|now| now.max(wall));
-        }
+    /// Tells whether the time should follow the wall clock because no stamp since the last look was believed.
+    pub fn look(&mut self) -> bool {
+        std::mem::replace(&mut self.heard, Heard::Nothing) == Heard::Unbelieved
+    }
+
+    /// Moves on to the wall clock's time. Gives the time; none before the first record.
+    pub fn follow(&mut self, wall: ArrivalTime) -> Option<ArrivalTime> {
+        self.now = self.now.map(|now| now.max(wall));
         self.now
     }
 }
@@ -111,25 +126,17 @@ mod tests {
     }
 
     #[test]
-    fn the_wall_clock_moves_an_idle_partition_and_one_whose_stamps_are_all_wrong() {
+    fn the_wall_clock_tells_the_time_of_an_idle_partition_and_of_one_whose_stamps_are_all_wrong() {
         let mut clock = Clock::new(10);
-        assert_eq!(clock.look(at(50), true), None, "nothing has been judged yet");
+        assert_eq!(clock.follow(at(50)), None, "nothing has been judged yet");
         clock.record(at(100), at(100));
-        assert_eq!(
-            clock.look(at(160), false),
-            Some(at(100)),
-            "a backlog is worked off in its own time"
-        );
-        assert_eq!(clock.look(at(160), true), Some(at(160)));
-        assert_eq!(
-            clock.look(at(150), true),
-            Some(at(160)),
-            "a wall clock that is set back"
-        );
+        assert!(!clock.look(), "a backlog is worked off in its own time");
+        assert_eq!(clock.follow(at(160)), Some(at(160)));
+        assert_eq!(clock.follow(at(150)), Some(at(160)), "a wall clock that is set back");
         clock.record(at(9_000), at(170));
-        assert_eq!(clock.look(at(171), false), Some(at(171)));
+        assert!(clock.look());
         clock.record(at(9_000), at(172));
         clock.record(at(171), at(172));
-        assert_eq!(clock.look(at(173), false), Some(at(171)));
+        assert!(!clock.look());
     }
 }

@@ -13,10 +13,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{AlertConfig, AlertKind, AlertState, Cause, Mode, Observation};
-use super::arms::Arm;
+use super::alert::{AlertConfig, Cause, Mode};
 use super::batch::Batch;
-use super::budget;
 use super::decode::{DecodeConfig, Decoder};
 pub use super::effect::{DeadLetter, Effect, Effects};
 use super::guard::{Finding, GuardConfig};
@@ -24,8 +22,8 @@ pub use super::input::{Input, Record};
 use super::instrument::Instrument;
 use super::partition::PartitionState;
 use super::position::TopicPartition;
-use super::row_evidence::RowEvidence;
 use super::score::{Model, ModelVersion};
+use super::snapshot::Told;
 use super::tick::Tick;
 use super::time::ArrivalTime;
 pub use super::verdict::{Outcome, Verdict};
@@ -85,6 +83,8 @@ struct Pending {
     partition: usize,
     /// The time by that partition's clock.
     now: ArrivalTime,
+    /// Whether what it leads to was given out before.
+    is_redone: bool,
     /// What it says; nothing when the record is none of ours.
     tick: Option<PendingTick>,
 }
@@ -144,7 +144,7 @@ impl Detector {
             }
             Input::Model(model) => {
                 self.end_batch(effects);
-                self.swap(model);
+                self.swap(model, effects);
             }
             Input::Revoked(partitions) => {
                 self.end_batch(effects);
@@ -274,146 +274,52 @@ impl Detector {
                 mut verdict,
                 partition,
                 now,
+                is_redone,
                 tick,
             } = pending;
             touched[partition] = true;
+            let given_out = effects.actions.len();
             self.end_silent(partition, now, effects);
             if let Some(tick) = tick {
                 self.judge(partition, tick, &mut verdict, effects);
             }
+            if is_redone {
+                effects.actions.truncate(given_out);
+                verdict = Verdict::of(verdict.position, Outcome::Redone, verdict.model_version);
+            }
             effects.verdicts.push(verdict);
         }
+        (0..self.partitions.len()).for_each(|index| self.end_redo_if_due(index));
         let touched = self
             .partitions
             .iter()
             .zip(touched)
-            .filter(|(_, is_touched)| *is_touched);
+            .filter(|(partition, is_touched)| *is_touched && partition.redo.is_none());
         let commit = |(partition, _): (&PartitionState, bool)| Some(Effect::Commit(partition.at, partition.next()?));
         effects.actions.extend(touched.filter_map(commit));
         self.batch.clear();
     }
 
-    /// Joins the arms into the tick's score and lets the instrument's alert take it in.
-    fn judge(&mut self, partition: usize, pending: PendingTick, verdict: &mut Verdict, effects: &mut Effects) {
-        let partition = &mut self.partitions[partition];
-        let Some(instrument) = &mut self.slots[pending.slot] else {
-            return;
-        };
-        let Instrument {
-            name,
-            number,
-            episode,
-            errors,
-            adaptation,
-            pace,
-            membership,
-            calibration,
-            mode,
-            ..
-        } = instrument;
-        let evidence = calibration
-            .as_deref()
-            .zip(pending.scored)
-            .and_then(|(calibration, index)| RowEvidence::new(calibration, &self.batch, index, errors, adaptation));
-        let guard_score = pending.finding.map_or(0.0, |finding| finding.surprise);
-        let model_score = evidence.as_ref().map_or(0.0, |evidence| mode.temper(evidence.score()));
-        let lasting = evidence
-            .as_ref()
-            .map_or(0.0, |evidence| mode.temper(evidence.lasting()));
-        verdict.score = guard_score.max(model_score);
-        verdict.guard = pending.finding.map(|finding| finding.guard);
-        let is_repeated = verdict.outcome == Outcome::Duplicate;
-        if !is_repeated {
-            partition.budget.observe(pace, pending.cause.event_time());
-        }
-        verdict.allowed_share = partition.budget.share(pace);
-        let threshold = budget::threshold(verdict.allowed_share);
-        verdict.is_above = verdict.score >= threshold;
-        // A tick that came before can raise an alert; it does not count as one more quiet tick.
-        if is_repeated && !verdict.is_above {
-            return;
-        }
-        // The alert is named after the guard when the guard's score alone reaches the threshold, else after the model's arm.
-        let (arm, kind) = match pending.finding {
-            Some(finding) if guard_score >= model_score.min(threshold) => (Arm::Guard, AlertKind::Guard(finding.guard)),
-            _ => (
-                evidence.as_ref().map_or(Arm::Pointwise, RowEvidence::arm),
-                AlertKind::Anomaly,
-            ),
-        };
-        let seen = Observation {
-            cause: pending.cause,
-            score: verdict.score,
-            lasting: guard_score.max(lasting),
-            threshold,
-            arm,
-            kind,
-            finding: pending.finding,
-            mode: *mode,
-            model_version: evidence.as_ref().and(verdict.model_version),
-        };
-        let topic = &self.config.topics[usize::from(pending.cause.position.at.topic.0)];
-        let features = || evidence.as_ref().map_or_else(Vec::new, RowEvidence::shares);
-        let revision = episode.observe(&self.config.alerts, name, topic, &seen, features);
-        match episode.is_open() {
-            true => drop(partition.open.insert(*number, pending.slot)),
-            false => drop(partition.open.remove(number)),
-        }
-        if let Some(evidence) = &evidence {
-            evidence.adapt(adaptation, self.config.alerts.runs(), episode.is_open());
-        }
-        let opened = revision.as_ref().is_some_and(|alert| alert.state == AlertState::Opened);
-        let published = partition.shocks.observe(*number, membership, episode, &seen, revision);
-        verdict.is_folded = opened && membership.is_folded();
-        effects
-            .actions
-            .extend(published.into_iter().flatten().map(Effect::alert));
-    }
-
-    /// Lets the clocks of partitions whose records do not tell the time follow the wall clock.
-    fn look_at_the_wall(&mut self, wall: ArrivalTime, idle: &[TopicPartition], effects: &mut Effects) {
-        for index in 0..self.partitions.len() {
-            let partition = &mut self.partitions[index];
-            let is_idle = idle.contains(&partition.at);
-            if let Some(now) = partition.clock.look(wall, is_idle) {
-                self.end_silent(index, now, effects);
-            }
-        }
-    }
-
-    /// Ends the open alerts of instruments that have been silent for long, and a shock of which nothing is left.
-    fn end_silent(&mut self, partition: usize, now: ArrivalTime, effects: &mut Effects) {
-        let partition = &mut self.partitions[partition];
-        if !partition.is_time_to_look(now) {
-            return;
-        }
-        let silence_nanos = partition.silence_nanos();
-        let (slots, shocks) = (&mut self.slots, &mut partition.shocks);
-        partition.open.retain(|_, slot| {
-            let Some(instrument) = &mut slots[*slot] else {
-                return false;
-            };
-            let is_silent = instrument.episode.is_silent(now, silence_nanos);
-            if is_silent {
-                let alert = shocks.end(&mut instrument.membership, &mut instrument.episode);
-                effects.actions.extend(alert.map(Effect::alert));
-            }
-            !is_silent
-        });
-        effects.actions.extend(shocks.end_silent(now).map(Effect::alert));
-    }
-
     /// Puts a model to work: weights, transforms and tails change together, between two batches. A model whose lookback
     /// is longer than the rows kept would never score; the shell refuses it before it gets here.
-    fn swap(&mut self, model: Model) {
+    fn swap(&mut self, model: Model, effects: &mut Effects) {
         debug_assert!(model.scorer.lookback() <= self.config.limits.rows_kept);
         let same_scorer = self
             .model
             .as_ref()
             .is_some_and(|old| Arc::ptr_eq(&old.scorer, &model.scorer));
+        for partition in &mut self.partitions {
+            partition.drop_checkpoint(&mut self.slots);
+            if partition.redo.is_none()
+                && let Some(outside) = partition.tell(Told::Model(model.version))
+            {
+                effects.actions.push(Effect::Outside(partition.at, outside));
+            }
+        }
         let model = self.model.insert(model);
         for instrument in self.slots.iter_mut().flatten() {
             instrument.take_over(Some(model), same_scorer);
+            instrument.mark.is_changed = true;
         }
     }
 
@@ -427,6 +333,10 @@ impl Detector {
         }
     }
 }
+
+pub mod checkpoint;
+mod judgement;
+mod silence;
 
 #[cfg(test)]
 mod tests;

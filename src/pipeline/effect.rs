@@ -4,6 +4,7 @@
 
 use super::alert::Alert;
 use super::position::{NextOffset, Position, TopicPartition};
+use super::snapshot::Outside;
 use super::verdict::Verdict;
 
 /// What is to be done, in this order.
@@ -15,6 +16,9 @@ pub enum Effect {
     DeadLetter(DeadLetter),
     /// Everything below this offset is applied; it may be committed once all effects before it are acknowledged.
     Commit(TopicPartition, NextOffset),
+    /// The partition was told this from outside. It is to be durable with, or before, the commit that comes next and the
+    /// alerts that come after it; a redo is told it again.
+    Outside(TopicPartition, Outside),
 }
 
 impl Effect {
@@ -53,7 +57,7 @@ impl Effects {
             .extract_if(.., is_of_record)
             .filter_map(|effect| match effect {
                 Effect::DeadLetter(letter) => Some(letter),
-                Effect::Alert(_) | Effect::Commit(..) => None,
+                Effect::Alert(_) | Effect::Commit(..) | Effect::Outside(..) => None,
             })
     }
 

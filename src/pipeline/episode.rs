@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::alert::{Alert, AlertConfig, AlertState, FeatureShare, Observation, Severity};
+use super::position::TopicPartition;
 use super::time::ArrivalTime;
 
 /// The open alert of one instrument, if there is one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Episode {
     open: Option<Box<Alert>>,
     quiet_ticks: u32,
@@ -17,6 +20,13 @@ pub struct Episode {
 }
 
 impl Episode {
+    /// Says in which partition the ticks of the open alert stand.
+    pub fn set_partition(&mut self, at: TopicPartition) {
+        if let Some(alert) = &mut self.open {
+            alert.set_partition(at);
+        }
+    }
+
     /// Tells whether an alert is open.
     pub fn is_open(&self) -> bool {
         self.open.is_some()

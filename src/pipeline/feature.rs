@@ -15,6 +15,8 @@ mod scales;
 mod size;
 mod trend;
 
+use serde::{Deserialize, Serialize};
+
 use super::plausible::Plausibility;
 use super::tick::Tick;
 pub use scales::Scales;
@@ -158,7 +160,7 @@ impl Columns<'_> {
 }
 
 /// What the features remember of one instrument.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FeatureState {
     plausibility: Plausibility,
     price: price::PriceState,

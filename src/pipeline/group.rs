@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// The instrument that a grouped alert names: all of them.
 pub const EVERY_INSTRUMENT: &str = "*";
 /// Most names, and most ids, in a grouped alert: what a person reads, and what fits a message whatever the names.
 pub const NAMED_MAX: usize = 32;
 
 /// What a shock looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LooksLike {
     /// The feed, or what brings it here.
     Feed,
@@ -27,7 +29,7 @@ impl LooksLike {
 }
 
 /// What a grouped alert says beside what every alert says.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// What more than half of the members look like; the market where none is more.
     pub looks_like: LooksLike,

@@ -173,7 +173,7 @@ pub struct Checked {
 }
 
 /// What the guards remember of one instrument.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct GuardState {
     prices: Prices,
     stamps: Stamps,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::adaptation::Adaptation;
 use super::alert::Mode;
 use super::arms::RunningErrors;
@@ -10,13 +12,14 @@ use super::calibration::Calibration;
 use super::episode::Episode;
 use super::feature::FeatureState;
 use super::guard::GuardState;
-use super::score::{Context, Evidence, Item, Model, Scorer, Workspace};
+use super::position::TopicPartition;
+use super::score::{Context, Evidence, Item, Model, ModelVersion, Scorer, Workspace};
 use super::shock::Membership;
 use super::tick::Tick;
 use super::window::Window;
 
 /// One instrument.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Instrument {
     pub name: Arc<str>,
     /// Its number among the partition's instruments, in the order in which they came.
@@ -39,9 +42,25 @@ pub(super) struct Instrument {
     pub rows_seen: u32,
     /// Rows since one was scored.
     pub rows_since_scored: u32,
+    /// The model that the encoder's state, the errors and the adaptation are of.
+    pub under: Option<ModelVersion>,
     /// The model's calibration for it; `None` before a model.
+    #[serde(skip)]
     pub calibration: Option<Arc<Calibration>>,
     pub mode: Mode,
+    #[serde(skip)]
+    pub mark: Mark,
+}
+
+/// What checkpoints remember of an instrument.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    /// Whether it has changed since it was last put into a checkpoint.
+    pub is_changed: bool,
+    /// Whether the checkpoint under way waits for its snapshot.
+    pub is_due: bool,
+    /// The side on which its last snapshot of a whole checkpoint stands (0 or 1).
+    pub side: u8,
 }
 
 impl Instrument {
@@ -60,8 +79,10 @@ impl Instrument {
             membership: Membership::default(),
             rows_seen: 0,
             rows_since_scored: 0,
+            under: None,
             calibration: None,
             mode: Mode::Learning,
+            mark: Mark::default(),
         };
         instrument.take_over(model, false);
         instrument
@@ -77,17 +98,36 @@ impl Instrument {
         };
         let is_same = |(old, new): (&Arc<Calibration>, &Arc<Calibration>)| Arc::ptr_eq(old, new);
         if same_scorer && self.calibration.as_ref().zip(calibration.as_ref()).is_some_and(is_same) {
+            self.under = model.map(|model| model.version);
             return;
         }
+        let was_restored = self.calibration.is_none() && self.under.is_some();
+        let is_own = |model: &Model| self.under == Some(model.version) && self.state.len() == model.scorer.state_len();
+        let goes_on = was_restored && model.is_some_and(is_own);
+        self.under = model.map(|model| model.version);
         self.calibration = calibration;
         if let Some(calibration) = &self.calibration {
             self.window.retransform(&calibration.transform);
+        }
+        if goes_on {
+            return;
         }
         self.state.clear();
         self.errors = RunningErrors::default();
         self.adaptation = Adaptation::default();
         if let Some(model) = model {
             self.encode_anew(&*model.scorer);
+        }
+    }
+
+    /// Goes on after a restore on the partition `at`, whose last snapshot stands on this side. Under the model of its
+    /// snapshot nothing is lost; another takes over.
+    pub fn recall(&mut self, at: TopicPartition, side: u8, rows_kept: usize, model: Option<&Model>) {
+        self.mark.side = side;
+        self.window = self.window.with_lookback(rows_kept);
+        self.episode.set_partition(at);
+        if model.is_some() {
+            self.take_over(model, false);
         }
     }
 
@@ -114,6 +154,9 @@ impl Instrument {
         let Some(raw) = self.features.observe(tick) else {
             return false;
         };
+        if self.calibration.is_none() {
+            self.under = None;
+        }
         let input = self
             .calibration
             .as_ref()

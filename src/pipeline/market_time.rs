@@ -3,10 +3,12 @@
 //! Exchanges' stamps leap and come back. A step forward of up to a minute is believed at once; a longer one, or one back,
 //! only when the feed has stayed there for 64 ticks. Knows neither clocks nor arrival.
 
+use serde::{Deserialize, Serialize};
+
 use super::time::{EventTime, NANOS_PER_SEC};
 
 /// Event time of one instrument that single wrong stamps do not move.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarketTime {
     reached: Option<EventTime>,
     /// Ticks in a row that lie behind that time, or far ahead of it.
@@ -43,7 +45,7 @@ impl MarketTime {
 }
 
 /// A stretch of event time in which something happened, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventSpan {
     start: EventTime,
     end: EventTime,

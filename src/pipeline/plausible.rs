@@ -5,6 +5,8 @@
 //! model does not score it and is not made of it; guards look at it, and they know how usual it is here. Promises a bounded
 //! cost, and that a price which stays where it jumped to is plausible after five ticks. Knows neither guards nor models.
 
+use serde::{Deserialize, Serialize};
+
 use super::robust::RunningMedian;
 use super::tick::Body;
 
@@ -18,7 +20,7 @@ pub fn is_far(price: f64, median: f64, ratio_max: f64) -> bool {
 }
 
 /// The prices that an instrument's next one is held against.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Plausibility {
     last: RunningMedian<9>,
 }

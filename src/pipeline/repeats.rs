@@ -3,13 +3,17 @@
 //! The one rule of what a duplicate is. The guard names duplicates by it, and the tick reader leaves them out of what is
 //! learnt from, so that a training sees the ticks that a detector scores.
 
+use serde::{Deserialize, Serialize};
+
+use super::bounded::below;
 use super::tick::Tick;
 use super::time::EventTime;
 
 /// The newest sequence numbers of one instrument, each with its stamp.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Repeats {
     recent: [Option<(u64, EventTime)>; Repeats::KEPT],
+    #[serde(deserialize_with = "below::<{ Repeats::KEPT }, _>")]
     next: usize,
 }
 

@@ -3,13 +3,18 @@
 //! Promises a cost per observation bounded by constants, finite results for finite input, and that one wild value moves a
 //! level by a bounded number of its own scales. Knows nothing of ticks.
 
+use serde::{Deserialize, Serialize};
+use serde_big_array::BigArray;
+
+use super::bounded::{at_most, below};
+
 /// Gives the weight of the newest observation for a memory with this half-life (observations, > 0).
 pub fn weight_of_half_life(half_life: f64) -> f64 {
     1.0 - libm::exp2(-1.0 / half_life)
 }
 
 /// An exponentially weighted mean that starts as the plain mean of what it has seen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Mean {
     weight: f64,
     count: u32,
@@ -46,7 +51,7 @@ impl Mean {
 
 /// The typical size of positive amounts (moves, waiting times): a mean in which one amount counts for at most
 /// `CLIP` times the present level.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scale {
     mean: Mean,
 }
@@ -93,7 +98,7 @@ pub fn relative(amount: f64, level: f64) -> f64 {
 }
 
 /// The level of a signed quantity and its spread, each moved at most by a clipped deviation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Level {
     centre: Mean,
     deviation: Mean,
@@ -150,7 +155,7 @@ impl Level {
 
 /// A one-sided cumulative sum of what a quantity exceeds an allowance by (Page 1954): it grows while the quantity stays
 /// high, however little, and falls back while it does not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cusum {
     allowance: f64,
     limit: f64,
@@ -188,11 +193,14 @@ const SAMPLE_STRIDE: usize = 8;
 pub const LONG_PAST: usize = SAMPLES * SAMPLE_STRIDE;
 
 /// What a quantity was some observations ago: exactly up to [`RECENT`], about as long ago for [`LONG_PAST`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound(serialize = "T: Serialize", deserialize = "T: Deserialize<'de>"))]
 pub struct Past<T> {
     /// A ring: observation i stands at i % RECENT.
+    #[serde(with = "BigArray")]
     recent: [T; RECENT],
     /// A ring of every SAMPLE_STRIDE-th one.
+    #[serde(with = "BigArray")]
     samples: [T; SAMPLES],
     count: usize,
 }
@@ -244,11 +252,15 @@ impl<T: Copy> Past<T> {
 }
 
 /// The median of the last `N` observations (`N` odd, small: one observation costs O(N)).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunningMedian<const N: usize> {
+    #[serde(with = "BigArray")]
     arrived: [f64; N],
+    #[serde(with = "BigArray")]
     sorted: [f64; N],
+    #[serde(deserialize_with = "below::<N, _>")]
     next: usize,
+    #[serde(deserialize_with = "at_most::<N, _>")]
     count: usize,
 }
 

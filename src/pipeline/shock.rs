@@ -13,12 +13,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::alert::{Alert, AlertConfig, AlertKind, AlertState, Observation};
 use super::episode::Episode;
 use super::feature::{CATALOGUE, Tells};
 use super::group::{EVERY_INSTRUMENT, Group, LooksLike, NAMED_MAX};
 use super::guard::Guard;
 use super::market_time::{EventSpan, MarketTime};
+use super::position::TopicPartition;
 use super::time::{ArrivalTime, EventTime, NANOS_PER_SEC};
 
 /// Says what one opened alert looks like. Stamps, sequence numbers, silence, standstill and prices that no market makes are
@@ -50,7 +53,7 @@ fn looks_like(alert: &Alert) -> LooksLike {
 }
 
 /// What shocks remember of one instrument.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Membership {
     /// The stretch of the partition's time in which it was seen last.
     seen_in: Option<i64>,
@@ -72,7 +75,7 @@ impl Membership {
 }
 
 /// One instrument with an alert in the shock.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Member {
     /// Its number in the order of joining.
     joined: usize,
@@ -83,7 +86,7 @@ struct Member {
 }
 
 /// The shock that stands.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Standing {
     number: u64,
     /// When the last alert opened at which there was a shock …
@@ -159,7 +162,7 @@ impl Standing {
 }
 
 /// The last alert that an instrument opened.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Opening {
     name: Arc<str>,
     /// Its id, if it was published.
@@ -182,15 +185,22 @@ impl Opening {
 
 /// Decides what becomes of alerts in many instruments of one partition. An instrument is known by its number: the order in
 /// which the partition's instruments came.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Shocks {
+    #[serde(skip)]
     instruments_min: usize,
+    #[serde(skip)]
     share: f64,
+    #[serde(skip)]
     update_decades: f32,
+    #[serde(skip)]
     window_nanos: i64,
     /// Instruments at work are counted by stretches of the partition's time, so many of which are the configured time.
+    #[serde(skip)]
     stretch_nanos: i64,
+    #[serde(skip)]
     active_nanos: i64,
+    #[serde(skip)]
     silence_nanos: i64,
     /// Stretch → instruments seen last in it.
     seen: BTreeMap<i64, usize>,
@@ -221,6 +231,24 @@ impl Shocks {
             standing: None,
             begun: 0,
         }
+    }
+
+    /// Goes on with the memory of others, of the partition `at`, under its own parameters.
+    pub fn recall(&mut self, mut memory: Shocks, at: TopicPartition) {
+        if let Some(standing) = &mut memory.standing {
+            standing.alert.set_partition(at);
+        }
+        self.seen = memory.seen;
+        self.last_opened = memory.last_opened;
+        self.standing = memory.standing;
+        self.begun = memory.begun;
+    }
+
+    /// Tells whether the shock that stands is over by the clock alone: no alert of it is open, and nothing has happened for long.
+    pub fn would_end(&self, now: ArrivalTime) -> bool {
+        let silence = self.silence_nanos.max(self.active_nanos);
+        let is_over = |standing: &Standing| standing.open == 0 && now.nanos_since(standing.held_at) > silence;
+        self.standing.as_ref().is_some_and(is_over)
     }
 
     /// Tells whether a shock stands.
@@ -270,10 +298,9 @@ impl Shocks {
 
     /// Ends the shock that stands if nothing has happened for long, whether or not records come.
     pub fn end_silent(&mut self, now: ArrivalTime) -> Option<Alert> {
-        let silence = self.silence_nanos.max(self.active_nanos);
-        self.standing
-            .take_if(|standing| standing.open == 0 && now.nanos_since(standing.held_at) > silence)
-            .map(|mut standing| standing.revision(AlertState::Resolved, 0))
+        let is_over = self.would_end(now);
+        let standing = self.standing.take_if(|_| is_over);
+        standing.map(|mut standing| standing.revision(AlertState::Resolved, 0))
     }
 
     /// Counts the instrument as at work.

@@ -18,6 +18,8 @@ pub enum Outcome {
     NoModel,
     /// Its offset was applied before.
     AlreadyApplied,
+    /// It was applied once more after a restore; what it leads to was given out before.
+    Redone,
     /// Its feed sequence number was seen before, with the same stamp; a guard alone saw it.
     Duplicate,
     /// Its price is a multiple of the instrument's last ones, or a fraction; guards alone saw it, and nothing learns from it.
@@ -34,12 +36,13 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, in a fixed order.
-    pub const ALL: [Outcome; 11] = [
+    pub const ALL: [Outcome; 12] = [
         Outcome::Scored,
         Outcome::BetweenStrides,
         Outcome::WarmUp,
         Outcome::NoModel,
         Outcome::AlreadyApplied,
+        Outcome::Redone,
         Outcome::Duplicate,
         Outcome::Implausible,
         Outcome::Rejected,
@@ -56,6 +59,7 @@ impl Outcome {
             Outcome::WarmUp => "warm_up",
             Outcome::NoModel => "no_model",
             Outcome::AlreadyApplied => "already_applied",
+            Outcome::Redone => "redone",
             Outcome::Duplicate => "duplicate",
             Outcome::Implausible => "implausible",
             Outcome::Rejected => "rejected",
@@ -91,6 +95,25 @@ pub struct Verdict {
     pub odd: OddFields,
     /// The model at work.
     pub model_version: Option<ModelVersion>,
+}
+
+impl Verdict {
+    /// Makes the verdict of a record of which nothing else is to be said.
+    pub(super) fn of(position: Position, outcome: Outcome, model_version: Option<ModelVersion>) -> Self {
+        Verdict {
+            position,
+            index: 0,
+            outcome,
+            score: 0.0,
+            guard: None,
+            allowed_share: 0.0,
+            is_above: false,
+            is_stamp_ahead: false,
+            is_folded: false,
+            odd: OddFields::default(),
+            model_version,
+        }
+    }
 }
 
 /// What became of a record: its only tick's outcome, or what its ticks' outcomes come to.

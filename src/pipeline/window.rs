@@ -3,11 +3,14 @@
 //! Raw rows are kept beside the inputs, so that a new model's transform can be applied to them when it takes over. Knows
 //! nothing of time or scores.
 
+use serde::{Deserialize, Serialize};
+
 use super::feature::{FEATURES, FeatureRow};
 use super::scaler::{InputRow, InputTransform};
 
 /// The last `lookback` rows of one instrument.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Vec<f32>", try_from = "Vec<f32>")]
 pub struct Window {
     raw: Vec<FeatureRow>,
     inputs: Vec<InputRow>,
@@ -25,6 +28,16 @@ impl Window {
             next: 0,
             count: 0,
         }
+    }
+
+    /// Gives the newest rows of this one in a window of `lookback` rows (> 0).
+    pub fn with_lookback(&self, lookback: usize) -> Self {
+        let mut window = Window::new(lookback);
+        for ago in (1..=self.count.min(lookback)).rev() {
+            let place = (self.next + self.raw.len() - ago) % self.raw.len();
+            window.push(self.raw[place], self.inputs[place]);
+        }
+        window
     }
 
     /// Takes a row in; the oldest one leaves once the window is full.
@@ -71,6 +84,35 @@ impl Window {
         let until_wrap = rows.min(capacity - start);
         out.extend_from_slice(self.inputs[start..start + until_wrap].as_flattened());
         out.extend_from_slice(self.inputs[..rows - until_wrap].as_flattened());
+    }
+}
+
+impl From<Window> for Vec<f32> {
+    /// Gives the raw rows that are there, oldest first: with a transform, the inputs follow from them.
+    fn from(window: Window) -> Self {
+        let Window {
+            mut raw, next, count, ..
+        } = window;
+        raw.rotate_left(next);
+        raw[raw.len() - count..].as_flattened().to_vec()
+    }
+}
+
+impl TryFrom<Vec<f32>> for Window {
+    type Error = String;
+
+    /// Makes a full window of raw rows; their inputs wait for [`Window::retransform`].
+    fn try_from(numbers: Vec<f32>) -> Result<Self, String> {
+        let (rows, rest) = numbers.as_chunks::<FEATURES>();
+        if !rest.is_empty() {
+            return Err(format!("{} numbers are no whole rows of {FEATURES}", numbers.len()));
+        }
+        Ok(Window {
+            raw: rows.to_vec(),
+            inputs: rows.to_vec(),
+            next: 0,
+            count: rows.len(),
+        })
     }
 }
 

@@ -35,6 +35,7 @@ mod learning;
 mod memory;
 mod mock_cluster;
 mod prometheus;
+mod restore;
 mod schema;
 mod secured;
 mod shock;

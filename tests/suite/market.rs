@@ -249,7 +249,7 @@ fn take(run: &mut Run, effects: &mut Effects, config: &Config) {
                     .push(alert_record::to_json(&alert, &summary(&alert), &config.input.topics))
             }
             Effect::DeadLetter(_) => run.dead_letters += 1,
-            Effect::Commit(..) => {}
+            Effect::Commit(..) | Effect::Outside(..) => {}
         }
     }
 }

@@ -5,6 +5,8 @@ use crate::pipeline::alert::Cause;
 use crate::pipeline::decode::{OddFields, TickError, What};
 use crate::pipeline::effect::{DeadLetter, Effect, Effects};
 use crate::pipeline::input::Record;
+use crate::pipeline::position::NextOffset;
+use crate::pipeline::snapshot::{Outside, Told};
 use crate::pipeline::tick::Tick;
 use crate::pipeline::time::ArrivalTime;
 use crate::pipeline::verdict::{Outcome, Verdict};
@@ -41,32 +43,37 @@ impl BadItems {
 impl Detector {
     /// Takes one record in: every item that it holds waits with a verdict of its own for the end of the batch.
     pub(super) fn take_record(&mut self, record: &Record<'_>, wall: ArrivalTime, effects: &mut Effects) {
-        let mut verdict = Verdict {
-            position: record.position,
-            index: 0,
-            outcome: Outcome::AlreadyApplied,
-            score: 0.0,
-            guard: None,
-            allowed_share: 0.0,
-            is_above: false,
-            is_stamp_ahead: false,
-            is_folded: false,
-            odd: OddFields::default(),
-            model_version: self.model_version(),
-        };
+        let mut verdict = Verdict::of(record.position, Outcome::AlreadyApplied, self.model_version());
         let partition = self.partition_of(record.position.at);
+        let offset = record.position.offset;
+        let redo_wall = match self.partitions[partition].is_new(offset) {
+            true => self.redo(partition, offset, effects),
+            false => None,
+        };
+        let is_redone = redo_wall.is_some();
         let state = &mut self.partitions[partition];
-        if !state.advance(record.position.offset) {
+        if !state.is_new(offset) {
             let now = state.clock.now().unwrap_or(wall);
             self.pending.push(Pending {
                 verdict,
                 partition,
                 now,
+                is_redone: false,
                 tick: None,
             });
             return;
         }
-        let reading = state.clock.record(record.arrival_time, wall);
+        let reading = state.clock.record(record.arrival_time, redo_wall.unwrap_or(wall));
+        if reading.is_ahead && !is_redone {
+            let outside = Outside {
+                at: NextOffset(offset.0),
+                number: state.told,
+                told: Told::Wall(wall),
+            };
+            state.told += 1;
+            effects.actions.push(Effect::Outside(state.at, outside));
+        }
+        state.advance(offset);
         let now = reading.now;
         let Some(decoder) = self.decoder.take() else {
             return;
@@ -96,6 +103,7 @@ impl Detector {
                 verdict,
                 partition,
                 now,
+                is_redone,
                 tick,
             });
         });
@@ -108,9 +116,11 @@ impl Detector {
             });
             ticks.for_each(|(index, tick)| tick.cause.index = Some(index));
         }
-        effects
-            .actions
-            .extend(bad.letter(record, items).map(Effect::DeadLetter));
+        if !is_redone {
+            effects
+                .actions
+                .extend(bad.letter(record, items).map(Effect::DeadLetter));
+        }
     }
 
     /// Lets guards and features see a tick, and puts it into the batch if it is to be scored.
@@ -128,6 +138,7 @@ impl Detector {
         let Some(instrument) = &mut self.slots[slot] else {
             return (Outcome::OverCap, None);
         };
+        self.partitions[partition].touch(instrument);
         let checked = instrument.guards.observe(&self.config.guards, &tick, now);
         let (outcome, scored) = match checked.is_repeated {
             true => (Outcome::Duplicate, None),

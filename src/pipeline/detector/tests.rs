@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Config;
-use crate::pipeline::alert::{Alert, AlertState};
+use crate::pipeline::alert::{Alert, AlertKind, AlertState};
 use crate::pipeline::arms::{Arms, RowErrors, RunningErrors};
 use crate::pipeline::calibration::{Calibration, Calibrations};
 use crate::pipeline::decode::{Format, JsonFields, Texts, TimeUnit, Unmatched};
@@ -277,7 +277,7 @@ fn alerts(effects: &Effects) -> Vec<&Alert> {
     fn alert(effect: &Effect) -> Option<&Alert> {
         match effect {
             Effect::Alert(alert) => Some(alert),
-            Effect::DeadLetter(_) | Effect::Commit(..) => None,
+            Effect::DeadLetter(_) | Effect::Commit(..) | Effect::Outside(..) => None,
         }
     }
     effects.actions.iter().filter_map(alert).collect()

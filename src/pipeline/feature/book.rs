@@ -1,5 +1,7 @@
 //! Sizes at the best prices: against their level, against each other, and how they change.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Columns, Group, feature};
 use crate::pipeline::robust::{Cusum, Level, Mean};
 use crate::pipeline::tick::{Body, Tick};
@@ -177,7 +179,7 @@ pub(super) const GROUP: Group = Group {
 pub(super) const SIZE_MIN: f64 = 1e-9;
 
 /// What displayed sizes are measured against.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct BookState {
     /// The columns of the last quote; a trade repeats them, since the quote still stands.
     depth: f64,
@@ -202,7 +204,7 @@ pub(super) struct BookState {
 }
 
 /// One side.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct SideState {
     /// The size of the last quote.
     size: Option<f64>,
@@ -218,7 +220,7 @@ struct SideState {
 }
 
 /// How far a quantity swings around its mean of late.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Swing {
     mean: Mean,
     squares: Mean,

@@ -13,12 +13,15 @@ pub mod table;
 
 use std::fmt;
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+
 use super::scales::Scales;
 use super::{CATALOGUE, Columns};
 use table::INVERSES;
 
 /// A unit of the feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FeedUnit {
     /// As the feed gives prices.
     Price,
@@ -56,11 +59,24 @@ impl FeedUnit {
     }
 }
 
+/// Reads the name of a quantity, which is one of those in [`table`].
+fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
+    let name = <&str>::deserialize(deserializer)?;
+    let of_name = INVERSES.iter().find(|inverse| inverse.quantity == name);
+    of_name
+        .map(|inverse| inverse.quantity)
+        .ok_or_else(|| D::Error::custom("a quantity that this version does not know"))
+}
+
+/// What is told of, in a few words: one of those in [`table`].
+pub type Quantity = &'static str;
+
 /// What was seen and what was expected, in a unit of the feed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeedValues {
     /// What is told of, in a few words.
-    pub quantity: &'static str,
+    #[serde(deserialize_with = "quantity")]
+    pub quantity: Quantity,
     /// The unit of both.
     pub unit: FeedUnit,
     /// The quantity at the tick (in `unit`, finite).

@@ -1,5 +1,7 @@
 //! Time between ticks, message rate, and how long the price has stood still.
 
+use serde::{Deserialize, Serialize};
+
 use super::price::{Step, log_ratio};
 use super::scales::positive;
 use super::{Columns, Group, feature, log_count};
@@ -124,7 +126,7 @@ pub(super) const GROUP: Group = Group {
 pub(super) const RATE_FLOOR: f64 = 0.01;
 
 /// What the pace is measured against.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PaceState {
     /// Stamps of the last ticks.
     stamps: Past<i64>,

@@ -1,5 +1,7 @@
 //! Moves of prices, in units of the instrument's own volatility, and what trades and quotes say of each other.
 
+use serde::{Deserialize, Serialize};
+
 use super::scales::{Scales, positive};
 use super::{Columns, Group, feature};
 use crate::pipeline::robust::Scale;
@@ -86,7 +88,7 @@ pub(super) const GROUP: Group = Group {
 };
 
 /// What moves are measured against.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PriceState {
     has_quotes: bool,
     last: LogPrices,
@@ -99,7 +101,7 @@ pub(super) struct PriceState {
 }
 
 /// Natural logarithms of the last prices, where there were any.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LogPrices {
     pub reference: Option<f64>,
     pub bid: Option<f64>,

@@ -1,5 +1,7 @@
 //! Spread, and how long each side of the quote has stood still.
 
+use serde::{Deserialize, Serialize};
+
 use super::scales::positive;
 use super::{Columns, Group, feature, log_count};
 use crate::pipeline::robust::{Cusum, Mean, Scale};
@@ -104,7 +106,7 @@ pub(super) const SPREAD_FLOOR: f64 = 0.1;
 const PARALLEL: f64 = 1e-9;
 
 /// What quotes are measured against.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct QuoteState {
     last: Option<Quote>,
     /// ln of spread over its level; a trade repeats it, since the quote still stands.

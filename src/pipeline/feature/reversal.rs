@@ -3,6 +3,8 @@
 //! A move back is the smaller of a move and the opposite one before it. Natural prices come back too, but seldom at the very
 //! next update, so the quick ones are divided by the updates between the two moves.
 
+use serde::{Deserialize, Serialize};
+
 use super::price::{Moves, Step};
 use super::scales::{Scales, positive};
 use super::{Columns, Group, feature};
@@ -104,7 +106,7 @@ fn smaller_opposite(now: f64, before: f64) -> f64 {
 }
 
 /// The last move of one price that was not zero, and the updates of the price since.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Track {
     last: f64,
     updates: u32,
@@ -162,7 +164,7 @@ impl Back {
 }
 
 /// What moves are held against.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ReversalState {
     reference: Track,
     bid: Track,

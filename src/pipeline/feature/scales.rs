@@ -4,11 +4,13 @@
 //! size, all of it from before the tick where the features use what was before it. What is not known is NaN, so that what
 //! is made of it is NaN too. Knows no formula: that is [`super::inverse`].
 
+use serde::{Deserialize, Serialize};
+
 /// What one row's features were measured against.
 ///
 /// Prices are distances of their natural logarithms from that of the reference price before the tick: so they keep their
 /// precision in 32 bits, whatever the tick says. Levels of sizes are natural logarithms.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Scales {
     /// ln of the reference price before the tick; after it where it is the first.
     pub(super) reference_before: f64,

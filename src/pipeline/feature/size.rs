@@ -1,5 +1,7 @@
 //! Trade sizes against their own level.
 
+use serde::{Deserialize, Serialize};
+
 use super::book::{against_level, level_of};
 use super::price::log_ratio;
 use super::scales::positive;
@@ -73,7 +75,7 @@ pub(super) const GROUP: Group = Group {
 };
 
 /// What trade sizes are measured against.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SizeState {
     level: Level,
     /// The level that the last size was over (ln of size).

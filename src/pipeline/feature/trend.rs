@@ -1,5 +1,7 @@
 //! Where the price stands against its recent past, and how lively it is against its slow habit.
 
+use serde::{Deserialize, Serialize};
+
 use super::price::{Step, difference, log_ratio};
 use super::scales::{Scales, positive};
 use super::{Columns, Group, feature};
@@ -135,7 +137,7 @@ const SHORT: usize = 32;
 pub(super) const SPANS: [usize; 3] = [SHORT, RECENT, LONG_PAST];
 
 /// What prices are compared with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct TrendState {
     median_9: RunningMedian<9>,
     median_65: RunningMedian<65>,

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::Guard;
 use crate::pipeline::tick::Sequence;
 use crate::pipeline::time::{ArrivalTime, EventTime, NANOS_PER_SEC};
 
 /// Which price of a tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// A trade's.
     Trade,
@@ -29,7 +31,7 @@ impl Side {
 }
 
 /// What has stood still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Still {
     /// Prices, while sizes may have changed.
     Prices,
@@ -38,7 +40,7 @@ pub enum Still {
 }
 
 /// The numbers that a finding rests on.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Fact {
     /// Both sides of a crossed or locked quote (prices in the feed's unit).
     Quote {
@@ -202,7 +204,7 @@ impl fmt::Display for Fact {
 }
 
 /// What a guard has to say of one tick.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The guard.
     pub guard: Guard,

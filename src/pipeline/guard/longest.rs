@@ -1,11 +1,13 @@
 //! The longest amount of late: what an instrument's silences and unchanged stretches are judged against.
 
+use serde::{Deserialize, Serialize};
+
 use crate::pipeline::robust::weight_of_half_life;
 
 /// A maximum that fades: it rises to a longer amount, but to at most twice itself, and falls back by its half-life.
 ///
 /// One night's silence, or one fault, thus doubles it and no more; a feed that turns slow is followed within a few ticks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Longest {
     /// What is left of it after one observation (0–1).
     kept: f64,

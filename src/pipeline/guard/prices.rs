@@ -1,5 +1,7 @@
 //! Prices that make no sense, stand elsewhere by a power of ten, or stand still.
 
+use serde::{Deserialize, Serialize};
+
 use super::longest::Longest;
 use super::{Fact, Failed, Guard, GuardConfig, Side, Still};
 use crate::pipeline::plausible::is_far;
@@ -7,7 +9,7 @@ use crate::pipeline::robust::RunningMedian;
 use crate::pipeline::tick::{Body, Quote, Trade};
 
 /// What is remembered of an instrument's prices.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prices {
     recent: RunningMedian<9>,
     last_trade: Option<Trade>,
@@ -96,7 +98,7 @@ fn is_shifted(config: &GuardConfig, price: f64, median: Option<f64>) -> bool {
 }
 
 /// A stretch of ticks that say nothing new, and how long such stretches were.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Streak {
     ticks: u32,
     past: Longest,

@@ -1,5 +1,7 @@
 //! The feed's own sequence numbers: repeated ones and missing ones.
 
+use serde::{Deserialize, Serialize};
+
 use super::GuardConfig;
 use crate::pipeline::repeats::Repeats;
 use crate::pipeline::tick::{Order, Sequence, Tick};
@@ -21,7 +23,7 @@ pub(super) enum Step {
 }
 
 /// The feed's last sequence numbers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sequences {
     repeats: Repeats,
     last: Option<u64>,

@@ -1,11 +1,14 @@
 //! Stamps that go back, leap or lie ahead, and silences in market time.
 
+use serde::{Deserialize, Serialize};
+
 use super::longest::Longest;
 use super::{Fact, Failed, Guard, GuardConfig};
+use crate::pipeline::bounded::below;
 use crate::pipeline::time::{ArrivalTime, EventTime, NANOS_PER_SEC};
 
 /// What is remembered of an instrument's stamps.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stamps {
     last: Option<EventTime>,
     /// The stamp before the last leap forward, and the ticks left for the feed to come back.
@@ -119,9 +122,10 @@ impl Stamps {
 }
 
 /// The last long silences: breaks of a session come again at the same length.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Breaks {
     lengths: [f64; 4],
+    #[serde(deserialize_with = "below::<4, _>")]
     next: usize,
 }
 
