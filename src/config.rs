@@ -1,19 +1,22 @@
 //! The configuration: built-in defaults < file < environment, checked as a whole before anything starts.
 //!
-//! Every module owns its own section; here they are put together. An error names the key and says what to do. Knows no
-//! defaults but `config/default.toml`, which is built in.
+//! Every module owns its own section; here they are put together. An error names the key, the line, variable or flag that
+//! set it, and says what to do. Knows no defaults but `config/default.toml`, which is built in.
 
+mod environment;
 mod moved;
+mod nearest;
+mod origin;
 pub mod presets;
+mod problem;
 mod ranges;
+mod reader;
 mod relations;
 mod toml_text;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use config::builder::DefaultState;
-use config::{ConfigBuilder, Environment};
+use config::{Source, Value};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -25,13 +28,15 @@ use crate::pipeline::guard::GuardConfig;
 use crate::train::size::SizeConfig;
 use crate::train::trainer::TrainingConfig;
 
+use self::environment::Variables;
+pub use self::origin::FlagValue;
+use self::origin::Origins;
+pub use self::problem::Problem;
 pub use self::ranges::Range;
 use self::toml_text::TomlText;
 
 /// The built-in defaults, as a commented file.
 pub const DEFAULTS: &str = include_str!("../config/default.toml");
-/// Prefix of environment variables; `__` parts the levels.
-const ENVIRONMENT_PREFIX: &str = "TAPEWATCH";
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,6 +182,20 @@ pub enum LogLevel {
     Trace,
 }
 
+impl LogLevel {
+    /// All names, as the configuration has them.
+    pub const NAMES: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+    /// Gives the level of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let levels = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+        Self::NAMES
+            .iter()
+            .position(|known| *known == name)
+            .map(|index| levels[index])
+    }
+}
+
 /// Form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -187,11 +206,25 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    /// All names, as the configuration has them.
+    pub const NAMES: [&str; 2] = ["text", "json"];
+
+    /// Gives the form of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
 /// Why there is no configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file is not there or cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {}: {source}{}", path.display(), hint_at(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -202,37 +235,34 @@ pub enum ConfigError {
     #[error("{0}")]
     Malformed(String),
     /// Keys that nobody knows, values of a wrong type or out of their range, or that do not fit each other.
-    #[error("{}", list(.0))]
+    #[error("{}", problem::list(.0))]
     Invalid(Vec<Problem>),
 }
 
-/// One value that makes no sense.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Path of the key, such as `worker.workers`.
-    pub key: String,
-    /// Expected, found, what to do.
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}: {}", self.key, self.text)
+/// Says how a file that is not there is made.
+fn hint_at(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::NotFound => "; `tapewatch init` writes a file to begin with",
+        _ => "",
     }
-}
-
-fn list(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
 impl Config {
     /// Reads defaults, then `file`, then the environment, and checks the result.
     ///
     /// # Errors
-    /// [`ConfigError`] that names the key.
+    /// [`ConfigError`] that names the key and where it was set.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_with(file, &[])
+    }
+
+    /// The same, with flags above all.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names the key and where it was set.
+    pub fn load_with(file: Option<&Path>, flags: &[FlagValue]) -> Result<Self, ConfigError> {
         let text = file.map(text_of).transpose()?;
-        Self::build(text.as_deref(), Some(environment()))
+        Self::build(file, text.as_deref(), &Variables::of_process(), flags)
     }
 
     /// Reads defaults, then the text of a file, without looking at the environment.
@@ -240,53 +270,55 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] that names the key.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        Self::build(Some(text), None)
+        Self::build(None, Some(text), &Variables::default(), &[])
     }
 
-    fn build(text: Option<&str>, environment: Option<Environment>) -> Result<Self, ConfigError> {
-        let defaults = || config::Config::builder().add_source(TomlText::source(DEFAULTS));
-        let mut builder: ConfigBuilder<DefaultState> = defaults();
+    fn build(
+        file: Option<&Path>,
+        text: Option<&str>,
+        variables: &Variables,
+        flags: &[FlagValue],
+    ) -> Result<Self, ConfigError> {
+        let mut origins = Origins::default();
         if let Some(text) = text {
-            builder = builder.add_source(TomlText::source(text));
+            origins.note_file(file, text).map_err(|syntax| syntax.error(file))?;
         }
-        if let Some(environment) = environment {
-            builder = builder.add_source(environment);
-        }
-        let built = |builder: ConfigBuilder<DefaultState>| builder.build().map(|merged| merged.cache);
-        let malformed = |error: config::ConfigError| ConfigError::Malformed(error.to_string());
-        let mut merged = built(builder).map_err(malformed)?;
+        origins.note_variables(variables);
+        origins.note_flags(flags);
+        let defaults = merge(None, &Variables::default(), &[])?;
+        let mut merged = merge(text, variables, flags)?;
         let mut problems = moved::check(&mut merged);
-        problems.extend(ranges::check(&mut merged, &built(defaults()).map_err(malformed)?));
-        match Self::read(merged) {
-            Ok(config) => {
-                problems.extend(relations::check(&config));
-                match problems.is_empty() {
-                    true => Ok(config),
-                    false => Err(ConfigError::Invalid(problems)),
-                }
+        problems.extend(ranges::check(&mut merged, &defaults));
+        let (mut config, refusals) = reader::read::<Config>(merged, &defaults);
+        problems.extend(
+            refusals
+                .into_iter()
+                .map(|refusal| problem::of_refusal(refusal, &defaults)),
+        );
+        problems.extend(config.as_mut().and_then(|config| config.take_presets().err()));
+        problems.extend(config.iter().flat_map(relations::check));
+        match config {
+            Some(mut config) if problems.is_empty() => {
+                config.training.runs = config.alerts.runs();
+                Ok(config)
             }
-            Err(problem) => {
-                problems.push(problem);
+            _ => {
+                problems.sort_by_key(|problem| origins.line_of(&problem.key));
+                problems
+                    .iter_mut()
+                    .for_each(|problem| problem.origin = origins.of(&problem.key));
                 Err(ConfigError::Invalid(problems))
             }
         }
     }
 
-    /// Makes a configuration of what was merged, unless a key is unknown or something has the wrong type.
-    fn read(merged: config::Value) -> Result<Self, Problem> {
-        let mut config: Config = serde_path_to_error::deserialize(merged).map_err(|error| Problem {
-            key: error.path().to_string(),
-            text: error.into_inner().to_string(),
-        })?;
-        config.training.runs = config.alerts.runs();
-        for preset in &config.decode.preset.0 {
-            let rules = presets::rules(preset).map_err(|text| Problem {
-                key: "decode.preset".into(),
-                text,
-            })?;
-            config.decode.preset_rules.extend(rules);
+    /// Puts the rules of the presets that were named beside those that stand in the configuration.
+    fn take_presets(&mut self) -> Result<(), Problem> {
+        for preset in &self.decode.preset.0 {
+            let rules = presets::rules(preset).map_err(|text| Problem::new("decode.preset", text))?;
+            self.decode.preset_rules.extend(rules);
         }
-        Ok(config)
+        Ok(())
     }
 
     /// Gives what the detector is told.
@@ -301,13 +333,34 @@ impl Config {
     }
 }
 
-fn environment() -> Environment {
-    Environment::with_prefix(ENVIRONMENT_PREFIX)
-        .prefix_separator("__")
-        .separator("__")
-        .try_parsing(true)
-        .list_separator(",")
-        .with_list_parse_key("input.topics")
+/// Lists variables of the process's environment that look as if they were meant for a key, and set none.
+pub fn environment_warnings() -> Vec<String> {
+    let defaults = TomlText::source(DEFAULTS).collect().unwrap_or_default();
+    Variables::of_process().warnings(&defaults)
+}
+
+/// Reads the form of the log alone, so that errors of the rest can be told in it; nothing where that cannot be read.
+pub fn log_format(file: Option<&Path>, flags: &[FlagValue]) -> Option<LogFormat> {
+    let text = file.map(text_of).transpose().ok().flatten();
+    let variables = Variables::of_process();
+    // A file that is no TOML says nothing, and the others may.
+    let merged = merge(text.as_deref(), &variables, flags).or_else(|_| merge(None, &variables, flags));
+    LogFormat::named(&ranges::at(merged.as_ref().ok()?, "log.format")?.to_string())
+}
+
+/// Puts what was written over the defaults.
+fn merge(text: Option<&str>, variables: &Variables, flags: &[FlagValue]) -> Result<Value, ConfigError> {
+    let malformed = |error: config::ConfigError| ConfigError::Malformed(error.to_string());
+    let mut builder = config::Config::builder().add_source(TomlText::source(DEFAULTS));
+    if let Some(text) = text {
+        builder = builder.add_source(TomlText::source(text));
+    }
+    let given = |given: &FlagValue| (given.key.to_owned(), given.flag.to_owned(), given.as_value());
+    for (key, origin, value) in variables.values().into_iter().chain(flags.iter().map(given)) {
+        let no_key = |_| ConfigError::Malformed(format!("{origin}: {key:?} cannot be the name of a key"));
+        builder = builder.set_override(&key, value).map_err(no_key)?;
+    }
+    builder.build().map(|merged| merged.cache).map_err(malformed)
 }
 
 fn text_of(path: &Path) -> Result<String, ConfigError> {
@@ -373,26 +426,131 @@ mod tests {
         }
     }
 
+    fn of_variables(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::build(None, None, &Variables::of(variables), &[])
+    }
+
     #[test]
     fn numbers_of_the_environment_are_held_to_their_ranges() {
-        let build = |name: &str, value: &str| {
-            let variables = [(name.to_owned(), value.to_owned())].into();
-            Config::build(None, Some(environment().source(Some(variables))))
-        };
-        let error = |name: &str, value: &str| build(name, value).unwrap_err().to_string();
-        assert_eq!(
-            build("TAPEWATCH__WORKER__DRAIN_SECS", "30").unwrap().worker.drain_secs,
-            30
-        );
+        let name = "TAPEWATCH__WORKER__DRAIN_SECS";
+        assert_eq!(of_variables(&[(name, "30")]).unwrap().worker.drain_secs, 30);
         for (value, found) in [
             ("0", "found 0"),
-            ("18446744073709551615", "found 18446744073709552000"),
+            ("18446744073709551615", "found 18446744073709551615"),
             ("nan", "found NaN"),
             ("soon", "found \"soon\""),
         ] {
-            let text = error("TAPEWATCH__WORKER__DRAIN_SECS", value);
-            assert_eq!(text, format!("worker.drain_secs: expected 1 to 300 seconds, {found}"));
+            let text = of_variables(&[(name, value)]).unwrap_err().to_string();
+            let expected = format!("{name}: worker.drain_secs: expected 1 to 300 seconds, {found}");
+            assert_eq!(text, expected);
         }
+    }
+
+    #[test]
+    fn values_of_the_environment_are_what_their_key_wants() {
+        let config = of_variables(&[
+            ("TAPEWATCH__KAFKA__GROUP", "007"),
+            ("TAPEWATCH__INPUT__TOPICS", "trades, quotes"),
+            ("TAPEWATCH__RETRAIN__ENABLED", "False"),
+            ("TAPEWATCH__LOG__FORMAT", "json"),
+            ("TAPEWATCH__MODEL__EXPERIMENTAL__DROPOUT", "0"),
+        ])
+        .unwrap();
+        assert_eq!(config.kafka.group, "007");
+        assert_eq!(config.input.topics, ["trades", "quotes"]);
+        assert!(!config.retrain.enabled);
+        assert_eq!(config.log.format, LogFormat::Json);
+        let text = of_variables(&[("TAPEWATCH__WORKER_WORKERS", "2")])
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            text,
+            "TAPEWATCH__WORKER_WORKERS: worker_workers: there is no such key; did you mean worker.workers?"
+        );
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_line_and_the_way_out() {
+        let error = |text: &str| {
+            let file = Some(Path::new("tapewatch.toml"));
+            let built = Config::build(file, Some(text), &Variables::default(), &[]);
+            built.unwrap_err().to_string()
+        };
+        for (text, told) in [
+            (
+                "\n[worker]\nwrkers = 3",
+                "tapewatch.toml:3: worker.wrkers: there is no such key; did you mean worker.workers?",
+            ),
+            (
+                "[kafka]\ntopics = [\"a\"]",
+                "tapewatch.toml:2: kafka.topics: there is no such key; did you mean input.topics?",
+            ),
+            (
+                "brokers = \"a:1\"",
+                "tapewatch.toml:1: brokers: there is no such key; did you mean kafka.brokers?",
+            ),
+            (
+                "[log]\nlevel = \"loud\"",
+                "tapewatch.toml:2: log.level: expected \"error\", \"warn\", \"info\", \"debug\" or \"trace\", found \"loud\"",
+            ),
+            (
+                "[http]\nenabled = \"maybe\"",
+                "tapewatch.toml:2: http.enabled: expected true or false, found \"maybe\"",
+            ),
+            (
+                "[input]\ntopics = \"ticks\"",
+                "tapewatch.toml:2: input.topics: expected a list in square brackets, found \"ticks\"",
+            ),
+            ("worker = 5", "tapewatch.toml:1: worker: expected a section, found 5"),
+            (
+                "[worker]\n# how many\nworkers = 0",
+                "tapewatch.toml:3: worker.workers: expected 1 to 256 workers, found 0",
+            ),
+            (
+                "[nonsense]\nx = 1",
+                "tapewatch.toml:1: nonsense: there is no such key; the sections are kafka, input, decode, output, detector, \
+                 guards, alerts, model, training, retrain, worker, http and log",
+            ),
+        ] {
+            assert_eq!(error(text), told);
+        }
+        // All at once, one line each.
+        let text = error("[worker]\nwrkers = 3\nworkers = 0\n[log]\nlevel = \"loud\"\nformat = 5");
+        assert_eq!(text.lines().count(), 4, "{text}");
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_with_its_place_and_without_its_text() {
+        let text = "[kafka.secret_files]\n\"sasl.password\" = \"hunter2";
+        let file = Some(Path::new("tapewatch.toml"));
+        let error = Config::build(file, Some(text), &Variables::default(), &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("tapewatch.toml:2:") && !error.contains("hunter2"),
+            "{error}"
+        );
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+
+    #[test]
+    fn flags_stand_above_all_and_are_named() {
+        let flags = |value: &str| {
+            let (flag, key) = ("--topic", "input.topics");
+            [FlagValue {
+                flag,
+                key,
+                value: value.into(),
+            }]
+        };
+        let variables = Variables::of(&[("TAPEWATCH__INPUT__TOPICS", "a,b")]);
+        let build = |value: &str| Config::build(None, Some("[input]\ntopics = [\"c\"]"), &variables, &flags(value));
+        assert_eq!(build("ticks").unwrap().input.topics, ["ticks"]);
+        let error = build("no topic").unwrap_err().to_string();
+        assert!(
+            error.starts_with("--topic: input.topics: \"no topic\" is no topic name"),
+            "{error}"
+        );
     }
 
     #[test]

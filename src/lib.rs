@@ -123,11 +123,11 @@
 //! ## [`kafka`]: clients
 //!
 //! [`client`](kafka::client) holds the settings, [`reach`](kafka::reach) waits for brokers and topics,
-//! [`source`](kafka::source) reads, [`sink`](kafka::sink) writes, [`outgoing`](kafka::outgoing) fits a record to its topic's
-//! limit, [`ledger`](kafka::ledger) knows what may be committed, [`trouble`](kafka::trouble) says once what goes wrong again
-//! and again, [`history`](kafka::history) reads the recent past back, [`feeder`](kafka::feeder) writes ticks,
-//! [`alert_record`](kafka::alert_record) is an alert as others read it, [`embedded`](kafka::embedded) is librdkafka's mock
-//! cluster.
+//! [`probe`](kafka::probe) asks a broker before a daemon runs, [`source`](kafka::source) reads, [`sink`](kafka::sink) writes,
+//! [`outgoing`](kafka::outgoing) fits a record to its topic's limit, [`ledger`](kafka::ledger) knows what may be committed,
+//! [`trouble`](kafka::trouble) says once what goes wrong again and again, [`history`](kafka::history) reads the recent past
+//! back, [`feeder`](kafka::feeder) writes ticks, [`alert_record`](kafka::alert_record) is an alert as others read it,
+//! [`embedded`](kafka::embedded) is librdkafka's mock cluster.
 //!
 //! - *Absent:* detectors, models and [`Config`](crate::config::Config) as a whole. No topic is ever created.
 //! - *Invariant:* callbacks run within `poll` on the owner's own thread; their mutexes are never contended.

@@ -1,27 +1,29 @@
 //! `tapewatch backtest`: fit, score, judge.
+//!
+//! Everything that is read or written is opened before the fit, which takes minutes.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::{CannotWrite, ConfigArguments, Exit, say, seeds, terminal};
+use super::outputs::{self, CannotWrite};
+use super::{ConfigArguments, Exit, open_ticks, say, seeds, terminal};
 use crate::config::Config;
 use crate::model::artifact::Artifact;
 use crate::model::base::Base;
-use crate::offline::backtest::{
-    Outcome, fit_folder, read_folder_lines, score_folder, write_alerts, write_scores, zero_shot,
-};
-use crate::offline::evaluation;
+use crate::offline::backtest::{Outcome, fit_recording, score_recording, ticks, write_alerts, write_scores, zero_shot};
+use crate::offline::evaluation::{self, Labels};
 use crate::offline::report::{self, Judgement, Report, Run};
+use crate::offline::tick_files::Recording;
 use crate::store;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigArguments,
-    /// Folder of clean ticks to fit on: <instrument>.csv or .csv.gz.
+    /// Folder of clean ticks to fit on: files of ticks, .csv or .csv.gz.
     #[arg(long, value_name = "DIR")]
     train: PathBuf,
-    /// Folder of ticks to score; each file continues the one of the same name in --train.
+    /// Folder of ticks to score; each instrument's continue those in --train.
     #[arg(long, value_name = "DIR")]
     test: PathBuf,
     /// Labelled events (instrument,start_seq,end_seq,kind,…): print the figures.
@@ -54,6 +56,76 @@ pub struct Arguments {
     json: bool,
 }
 
+/// Flags of outputs.
+const SCORES: &str = "--scores";
+const ALERTS: &str = "--alerts";
+const REPORT: &str = "--report";
+
+/// What is read before anything is done.
+struct Inputs {
+    past: Recording,
+    test: Recording,
+    labels: Option<Labels>,
+    model: Option<Artifact>,
+}
+
+impl Inputs {
+    fn open(arguments: &Arguments, config: &Config) -> anyhow::Result<Self> {
+        // Labels are read here to be looked at; nothing of them reaches the fit.
+        let labels = arguments.labels.as_deref().map(evaluation::read_labels).transpose()?;
+        let model = arguments.model.as_deref().map(store::load).transpose()?;
+        let inputs = Inputs {
+            past: open_ticks(std::slice::from_ref(&arguments.train), config)?,
+            test: open_ticks(std::slice::from_ref(&arguments.test), config)?,
+            labels,
+            model,
+        };
+        inputs.check()?;
+        Ok(inputs)
+    }
+
+    /// Looks whether past, test and labels can belong together.
+    fn check(&self) -> anyhow::Result<()> {
+        let instruments = self.test.instruments();
+        if let Some(labels) = &self.labels {
+            evaluation::check_labels(labels, &instruments)?;
+            let unknown = labels.keys().filter(|name| !instruments.contains_key(name.as_str()));
+            warn_of("labels of instruments that --test does not hold are left out", unknown);
+        }
+        let without_past = instruments.keys().filter(|name| self.past.span(name).is_none());
+        warn_of(
+            "instruments without ticks in --train are scored by what other instruments teach",
+            without_past,
+        );
+        let is_no_continuation = |name: &&&str| match (self.past.span(name), self.test.span(name)) {
+            (Some((_, end)), Some((start, _))) => start < end,
+            _ => false,
+        };
+        let early = instruments.keys().filter(is_no_continuation);
+        warn_of(
+            "ticks in --test begin before those in --train end, so the model may know them",
+            early,
+        );
+        Ok(())
+    }
+}
+
+/// Warns of something that holds for some instruments, and names the first ones.
+fn warn_of(what: &str, instruments: impl Iterator<Item = impl AsRef<str>>) {
+    const NAMED_MAX: usize = 5;
+    let names: Vec<String> = instruments.map(|name| name.as_ref().to_owned()).collect();
+    let more = names.len().saturating_sub(NAMED_MAX);
+    if !names.is_empty() {
+        let named = names[..names.len() - more].join(", ");
+        let rest = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        terminal::warn(format_args!("{what}: {named}{rest}"));
+    }
+}
+
 pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut config = arguments.config.load()?;
     if let Some(seed) = arguments.seed {
@@ -62,54 +134,66 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     if let Some(base) = &arguments.base {
         config.model.base = if base == "none" { Base::None } else { Base::Embedded };
     }
-    // Labels are only read here, before the fit, so that a wrong file is known at once; nothing of them reaches the fit.
-    let labels = arguments.labels.as_deref().map(evaluation::read_labels).transpose()?;
+    outputs::probe(&[
+        (SCORES, arguments.scores.as_deref()),
+        (ALERTS, arguments.alerts.as_deref()),
+        (REPORT, arguments.report.as_deref()),
+    ])?;
+    let inputs = Inputs::open(arguments, &config)?;
     let started = Instant::now();
-    let (outcome, artifact) = score(arguments, &config, started)?;
+    let (outcome, artifact) = score(arguments, &inputs, &config, started)?;
     write(arguments, &outcome)?;
-    let judgement = labels.map(|labels| Judgement::new(&outcome, &labels)).transpose()?;
+    let labels = inputs.labels.as_ref();
+    let judgement = labels.map(|labels| Judgement::new(&outcome, labels)).transpose()?;
     if let Some(judgement) = &judgement {
         print(judgement, arguments.json)?;
     }
     if let (Some(path), Some(artifact)) = (&arguments.report, &artifact) {
+        let ticks = ticks(&inputs.test)?.into_iter();
+        let ticks = ticks.map(|of| of.ticks.into_iter().map(Some).collect()).collect();
         let report = Report {
             run: what_was_run(arguments, &config, artifact),
-            tapes: report::tapes(outcome, read_folder_lines(&arguments.test, &config)?),
+            tapes: report::tapes(outcome, ticks),
             judgement,
         };
-        std::fs::write(path, report::page(&report)).map_err(CannotWrite::at(path))?;
+        std::fs::write(path, report::page(&report)).map_err(CannotWrite::at(path, REPORT))?;
     }
     Ok(Exit::Done)
 }
 
 /// Fits, unless a model is given, and scores; no model where there were several, one for each round.
-fn score(arguments: &Arguments, config: &Config, started: Instant) -> anyhow::Result<(Outcome, Option<Artifact>)> {
+fn score(
+    arguments: &Arguments,
+    inputs: &Inputs,
+    config: &Config,
+    started: Instant,
+) -> anyhow::Result<(Outcome, Option<Artifact>)> {
     let bar = terminal::bar("fitting");
     let mut progress = terminal::fit_progress(&bar);
-    let (train, test) = (&arguments.train, &arguments.test);
+    let Inputs { past, test, model, .. } = inputs;
     if let Some(rounds) = arguments.zero_shot {
-        let outcome = zero_shot(train, test, rounds.into(), config, &mut progress)?;
+        let outcome = zero_shot(past, test, rounds.into(), config, &mut progress)?;
         bar.finish_and_clear();
         return Ok((outcome, None));
     }
-    let artifact = match &arguments.model {
-        Some(path) => store::load(path)?,
+    let artifact = match model {
+        Some(model) => model.clone(),
         None => {
-            let (artifact, thinned) = fit_folder(train, config, &mut progress)?;
+            let (artifact, thinned) = fit_recording(past, config, &mut progress)?;
             terminal::say_thinned(&bar, thinned);
             artifact
         }
     };
     bar.finish_and_clear();
     let fitted = started.elapsed();
-    let outcome = score_folder(train, test, &artifact, config)?;
+    let outcome = score_recording(past, test, &artifact, config)?;
     let ticks: usize = outcome.scores.iter().map(|instrument| instrument.scores.len()).sum();
-    eprintln!(
+    terminal::tell(format_args!(
         "fitted in {:.1} s; scored {ticks} ticks in {:.1} s; {} alerts opened",
         fitted.as_secs_f64(),
         (started.elapsed() - fitted).as_secs_f64(),
         outcome.opened.len()
-    );
+    ));
     Ok((outcome, Some(artifact)))
 }
 
@@ -147,10 +231,10 @@ fn what_was_run(arguments: &Arguments, config: &Config, artifact: &Artifact) -> 
 
 fn write(arguments: &Arguments, outcome: &Outcome) -> Result<(), CannotWrite> {
     if let Some(path) = &arguments.scores {
-        write_scores(path, &outcome.scores).map_err(CannotWrite::at(path))?;
+        write_scores(path, &outcome.scores).map_err(CannotWrite::at(path, SCORES))?;
     }
     if let Some(path) = &arguments.alerts {
-        write_alerts(path, &outcome.opened).map_err(CannotWrite::at(path))?;
+        write_alerts(path, &outcome.opened).map_err(CannotWrite::at(path, ALERTS))?;
     }
     Ok(())
 }

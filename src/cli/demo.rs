@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::screen::Screen;
-use super::{CannotWrite, Exit, say, seeds};
+use super::outputs::{self, CannotWrite};
+use super::{Exit, say, seeds, terminal};
 use crate::config::{Config, LogConfig, LogFormat, LogLevel, Range};
 use crate::daemon::DaemonOptions;
 use crate::demo::rerun;
@@ -15,7 +16,7 @@ use crate::demo::sender::AHEAD_TICKS_MAX;
 use crate::demo::stage::Stage;
 use crate::model::artifact::Artifact;
 use crate::offline::market::{MarketConfig, generate};
-use crate::offline::{report, tick_files};
+use crate::offline::report;
 use crate::pipeline::tick::InstrumentTicks;
 use crate::pipeline::tick_reader::{TickBounds, TickReader};
 use crate::store::{self, ModelStore};
@@ -82,7 +83,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     });
     // Whatever is wrong with the arguments is told before anything starts.
     let report_path = (!arguments.no_report).then_some(arguments.report.as_path());
-    report_path.map(probe).transpose()?;
+    outputs::probe(&[("--report", report_path)])?;
     let models = ModelsFolder::new()?;
     let config = config(arguments, &models)?;
     let scenario = Scenario::new(
@@ -101,7 +102,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     })?;
     if stage.is_stopped() {
         screen.end();
-        eprintln!("interrupted before the model was ready: no tick has been scored");
+        terminal::tell("interrupted before the model was ready: no tick has been scored");
         stage.stop()?;
         return Ok(Exit::Interrupted);
     }
@@ -117,7 +118,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         say(&format!("\n{}", board.to_text()))?;
     }
     let failures = board.failures();
-    failures.iter().for_each(|failure| eprintln!("failed: {failure}"));
+    failures.iter().for_each(terminal::failed);
     if let Some(path) = report_path {
         write_report(path, arguments, &config, &scenario, &mut stage)?;
     }
@@ -155,22 +156,10 @@ fn write_report(
     let mut goes_on = || !stage.is_stopped() || started.elapsed() < STOPPED_REPORT;
     match rerun::report(scenario, &seen, &artifact, config, &what, &mut goes_on)? {
         Some(report) => {
-            std::fs::write(path, report::page(&report)).map_err(CannotWrite::at(path))?;
-            eprintln!("report: {}", path.display());
+            std::fs::write(path, report::page(&report)).map_err(CannotWrite::at(path, "--report"))?;
+            terminal::tell(format_args!("report: {}", path.display()));
         }
-        None => eprintln!("no report: a signal left no time for it"),
-    }
-    Ok(())
-}
-
-/// Makes sure that the report can be written, without touching one that is there.
-fn probe(path: &Path) -> anyhow::Result<()> {
-    let existed = path.exists();
-    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    opened.map_err(CannotWrite::at(path))?;
-    if !existed {
-        // What cannot be removed is written over.
-        let _ = std::fs::remove_file(path);
+        None => terminal::tell("no report: a signal left no time for it"),
     }
     Ok(())
 }
@@ -194,18 +183,15 @@ fn market(arguments: &Arguments, config: &Config, seed: u64) -> anyhow::Result<V
     if arguments.ticks.is_empty() {
         return Ok(generate(&MarketConfig::unseen(arguments.size as usize, seed)));
     }
-    let decoder = tick_files::line_decoder(&config.decode).map_err(anyhow::Error::msg)?;
-    let files = tick_files::list(&arguments.ticks)?;
+    let recording = super::open_ticks(&arguments.ticks, config)?;
     let mut reader = TickReader::new(TickBounds::UNBOUNDED);
-    for file in &files {
-        tick_files::read(file, &decoder, &mut reader)?;
-    }
+    recording.read(|recorded| reader.push(recorded.instrument, recorded.tick))?;
     Ok(reader.finish().instruments)
 }
 
 /// Streams one market after the other until a signal comes.
 fn keep_running(arguments: &Arguments, config: &Config, stage: &mut Stage, screen: &mut Screen) -> anyhow::Result<()> {
-    eprintln!("streaming on; stop with Ctrl-C");
+    terminal::tell("streaming on; stop with Ctrl-C");
     let pace = arguments.ticks_per_sec.unwrap_or(LASTING_TICKS_PER_SEC);
     for round in 1.. {
         let seed = arguments.seed.wrapping_add(round);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ConfigArguments, Exit, say, seeds, terminal};
+use super::{ConfigArguments, Exit, KafkaArguments, flag, say, seeds, signals, terminal};
 use crate::config::Range;
 use crate::kafka::feeder::Feeder;
 use crate::offline::endless::{Due, EndlessConfig, EndlessMarket};
@@ -21,9 +21,8 @@ const TOLD_TICKS: u64 = 500;
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigArguments,
-    /// Brokers, in place of kafka.brokers.
-    #[arg(long, value_name = "HOST:PORT")]
-    brokers: Option<String>,
+    #[command(flatten)]
+    kafka: KafkaArguments,
     /// Topic to write to, in place of the first of input.topics.
     #[arg(long)]
     topic: Option<String>,
@@ -51,31 +50,39 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let mut config = arguments.config.load()?;
-    if let Some(brokers) = &arguments.brokers {
-        config.kafka.brokers.clone_from(brokers);
-    }
-    let topic = arguments.topic.as_ref().unwrap_or(&config.input.topics[0]);
+    let mut flags = arguments.kafka.flags();
+    flags.extend(
+        arguments
+            .topic
+            .iter()
+            .map(|topic| flag("--topic", "input.topics", topic)),
+    );
+    let config = arguments.config.load_with(&flags)?;
+    let topic = &config.input.topics[0];
     config.kafka.wait_for_topics(&[topic])?;
     let mut feeder = Feeder::new(&config.kafka.producer()?, topic)?;
     let mut market = open(arguments);
     let names = market.names();
-    eprintln!(
+    terminal::tell(format_args!(
         "writing {} instruments at about {} ticks per second to {topic}; stop with Ctrl-C",
         names.len(),
         arguments.ticks_per_sec
-    );
+    ));
+    signals::finish_first();
+    let is_asked = || signals::asked().is_some();
     let bar = terminal::bar("generating");
     let (started, mut sent) = (Instant::now(), 0_u64);
     let opened_at = now();
     let ends = arguments.seconds.map(Duration::from_secs_f64);
-    while arguments.ticks.is_none_or(|ticks| sent < ticks) {
+    while !is_asked() && arguments.ticks.is_none_or(|ticks| sent < ticks) {
         let Some(due) = market.next_tick() else { break };
         let elapsed = due.at.nanos_since(opened_at).max(0);
         if ends.is_some_and(|ends| Duration::from_nanos(elapsed as u64) >= ends) {
             break;
         }
-        feeder.wait_until(started, elapsed, 1.0)?;
+        if !feeder.wait_until(started, elapsed, 1.0, is_asked)? {
+            break;
+        }
         let name = &names[due.instrument];
         tell(name, &due)?;
         feeder.send(None, name.as_bytes(), to_json(name, &due.tick).as_bytes())?;
@@ -86,10 +93,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     }
     feeder.finish()?;
     bar.finish_and_clear();
-    eprintln!(
+    terminal::tell(format_args!(
         "wrote {sent} ticks to {topic} in {:.1} s",
         started.elapsed().as_secs_f64()
-    );
+    ));
     Ok(Exit::Done)
 }
 

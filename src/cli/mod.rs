@@ -5,29 +5,36 @@
 mod backtest;
 mod check;
 mod demo;
+mod examples;
 mod generate;
+mod init;
+mod manual;
 mod models;
+mod outputs;
 mod replay;
 mod run;
 mod sample;
+mod signals;
 mod terminal;
 mod train;
+mod version;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError};
+use self::outputs::CannotWrite;
+use crate::config::{self, Config, ConfigError, FlagValue, LogConfig, LogFormat, LogLevel};
 use crate::daemon::DaemonError;
 use crate::demo::scenario::ScenarioError;
 use crate::demo::stage::StageError;
 use crate::kafka::client::BrokerError;
 use crate::offline::backtest::BacktestError;
 use crate::offline::evaluation::EvaluationError;
-use crate::offline::tick_files::TickFileError;
+use crate::offline::tick_files::{Recording, TickFileError};
 use crate::store::StoreError;
 use crate::telemetry;
 use crate::train::trainer::TrainError;
@@ -37,11 +44,15 @@ use crate::train::trainer::TrainError;
 #[command(
     name = "tapewatch",
     version,
+    long_version = version::long(),
     about,
+    after_help = examples::ALL,
     disable_help_subcommand = true,
     max_term_width = 100
 )]
 struct Cli {
+    #[command(flatten)]
+    log: LogArguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -49,21 +60,93 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon: score ticks from Kafka, publish alerts, retrain.
+    #[command(after_help = examples::RUN)]
     Run(run::Arguments),
     /// Show everything at once on an embedded broker with a synthetic market.
+    #[command(after_help = examples::DEMO)]
     Demo(demo::Arguments),
+    /// Write a commented configuration file to begin with.
+    #[command(after_help = examples::INIT)]
+    Init(init::Arguments),
+    /// Validate a configuration; with --connect, ask the broker as well.
+    #[command(after_help = examples::CHECK)]
+    Check(check::Arguments),
     /// Train a model on recorded ticks.
+    #[command(after_help = examples::TRAIN)]
     Train(train::Arguments),
     /// Fit on one folder of ticks, score another, and judge the result.
+    #[command(after_help = examples::BACKTEST)]
     Backtest(backtest::Arguments),
-    /// Look at a model, and move its weights to PyTorch and back.
-    Models(models::Arguments),
     /// Send recorded ticks to a topic.
+    #[command(after_help = examples::REPLAY)]
     Replay(replay::Arguments),
     /// Send a synthetic market to a topic, with faults or without, until stopped.
+    #[command(after_help = examples::GENERATE)]
     Generate(generate::Arguments),
-    /// Validate a configuration.
-    Check(check::Arguments),
+    /// Look at a model, and move its weights to PyTorch and back.
+    #[command(after_help = examples::MODELS)]
+    Models(models::Arguments),
+    /// Print what completes tapewatch's arguments in a shell.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(manual::CompletionsArguments),
+    /// Print the manual page, or write one for each command.
+    #[command(after_help = examples::MAN)]
+    Man(manual::ManArguments),
+}
+
+/// What is told on stderr.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Log")]
+struct LogArguments {
+    /// Least severe level of the log, in place of log.level; "warn" for all commands but run.
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = LogLevel::NAMES)]
+    log_level: Option<String>,
+    /// Form of the log, in place of log.format; "text" for all commands but run.
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = LogFormat::NAMES)]
+    log_format: Option<String>,
+    /// Tell nothing on stderr but warnings and errors.
+    #[arg(long, short, global = true, conflicts_with = "log_level")]
+    quiet: bool,
+}
+
+impl LogArguments {
+    /// Gives the log of a command that is no daemon.
+    fn config(&self) -> LogConfig {
+        LogConfig {
+            level: self
+                .log_level
+                .as_deref()
+                .and_then(LogLevel::named)
+                .unwrap_or(LogLevel::Warn),
+            format: self
+                .log_format
+                .as_deref()
+                .and_then(LogFormat::named)
+                .unwrap_or(LogFormat::Text),
+        }
+    }
+
+    /// Gives what stands in place of the configuration's keys.
+    fn flags(&self) -> Vec<FlagValue> {
+        let level = self
+            .log_level
+            .as_ref()
+            .map(|level| flag("--log-level", "log.level", level));
+        let quiet = self.quiet.then(|| flag("--quiet", "log.level", "warn"));
+        let format = self
+            .log_format
+            .as_ref()
+            .map(|format| flag("--log-format", "log.format", format));
+        [level, quiet, format].into_iter().flatten().collect()
+    }
+}
+
+fn flag(flag: &'static str, key: &'static str, value: &str) -> FlagValue {
+    FlagValue {
+        flag,
+        key,
+        value: value.to_owned(),
+    }
 }
 
 /// The configuration file.
@@ -75,9 +158,54 @@ struct ConfigArguments {
 }
 
 impl ConfigArguments {
-    fn load(&self) -> Result<Config, ConfigError> {
-        Config::load(self.config.as_deref())
+    fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
+
+    /// Reads the configuration, and warns of what was probably meant to be a part of it.
+    fn load(&self) -> Result<Config, ConfigError> {
+        self.load_with(&[])
+    }
+
+    /// The same, with flags that stand in place of keys.
+    fn load_with(&self, flags: &[FlagValue]) -> Result<Config, ConfigError> {
+        config::environment_warnings().iter().for_each(terminal::warn);
+        self.read(flags)
+    }
+
+    /// The same without a warning, for who has a log to write it to.
+    fn read(&self, flags: &[FlagValue]) -> Result<Config, ConfigError> {
+        Config::load_with(self.file(), flags)
+    }
+}
+
+/// Where Kafka is, for commands that can do without a file.
+#[derive(Clone, Debug, clap::Args)]
+struct KafkaArguments {
+    /// Brokers, in place of kafka.brokers.
+    #[arg(long, value_name = "HOST:PORT")]
+    brokers: Option<String>,
+}
+
+impl KafkaArguments {
+    /// Gives what stands in place of the configuration's keys.
+    fn flags(&self) -> Vec<FlagValue> {
+        let brokers = self
+            .brokers
+            .as_ref()
+            .map(|brokers| flag("--brokers", "kafka.brokers", brokers));
+        brokers.into_iter().collect()
+    }
+}
+
+/// Looks at recorded ticks, and tells what is left out of them.
+fn open_ticks(paths: &[PathBuf], config: &Config) -> Result<Recording, TickFileError> {
+    let bar = terminal::bar("reading");
+    let recording = Recording::open(paths, &config.decode, &mut |share| terminal::set_share(&bar, share));
+    bar.finish_and_clear();
+    let recording = recording?;
+    recording.notes().iter().for_each(terminal::warn);
+    Ok(recording)
 }
 
 /// What a seed may be: the same as `training.seed`, in whose place it can stand.
@@ -121,23 +249,70 @@ pub fn main() -> ExitCode {
             });
         }
     };
-    let result = match cli.command {
-        Command::Run(arguments) => run::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::Train(arguments) => train::run(&arguments),
-        Command::Backtest(arguments) => backtest::run(&arguments),
-        Command::Models(arguments) => models::run(&arguments),
-        Command::Replay(arguments) => replay::run(&arguments),
-        Command::Generate(arguments) => generate::run(&arguments),
-        Command::Check(arguments) => check::run(&arguments),
+    if cli.log.quiet {
+        terminal::set_quiet();
+    }
+    // The demo hears signals itself, and the daemon does once it runs.
+    if !matches!(cli.command, Command::Demo(_)) {
+        signals::listen();
+    }
+    let log = match &cli.command {
+        Command::Run(arguments) => LogConfig {
+            format: arguments.log_format(&cli.log).unwrap_or(LogFormat::Text),
+            ..cli.log.config()
+        },
+        _ => {
+            telemetry::start(&cli.log.config());
+            cli.log.config()
+        }
     };
-    match result {
-        Ok(exit) => ExitCode::from(exit as u8),
+    match perform(&cli) {
+        Ok(exit) => ExitCode::from(signals::asked().unwrap_or(exit as u8)),
         Err(error) => {
-            telemetry::say_why_it_ends(&format_args!("{error:#}"));
+            tell_why(&error, &log);
             ExitCode::from(exit_of(&error) as u8)
         }
     }
+}
+
+fn perform(cli: &Cli) -> anyhow::Result<Exit> {
+    match &cli.command {
+        Command::Run(arguments) => run::run(arguments, &cli.log),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Init(arguments) => init::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Train(arguments) => train::run(arguments),
+        Command::Backtest(arguments) => backtest::run(arguments),
+        Command::Replay(arguments) => replay::run(arguments),
+        Command::Generate(arguments) => generate::run(arguments),
+        Command::Models(arguments) => models::run(arguments),
+        Command::Completions(arguments) => manual::completions(arguments),
+        Command::Man(arguments) => manual::man(arguments),
+    }
+}
+
+/// Tells what ended a command, in the form of its log.
+fn tell_why(error: &anyhow::Error, log: &LogConfig) {
+    let text = causes(error);
+    match log.format {
+        LogFormat::Text => terminal::error(&text),
+        LogFormat::Json => {
+            telemetry::start(log);
+            tracing::error!(error = text, "ended by an error");
+        }
+    }
+}
+
+/// Writes an error and what caused it, each cause once: some errors repeat theirs.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text
 }
 
 /// Writes data to stdout, and a newline. A reader that has seen enough and left is nothing to fail for.
@@ -210,21 +385,6 @@ fn exit_of_store(error: &StoreError) -> Exit {
     }
 }
 
-/// A file of results cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write {path}")]
-struct CannotWrite {
-    path: PathBuf,
-    source: std::io::Error,
-}
-
-impl CannotWrite {
-    fn at(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> CannotWrite {
-        let path = path.to_path_buf();
-        move |source| CannotWrite { path, source }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,5 +393,51 @@ mod tests {
     fn arguments_are_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn examples_of_the_help_are_commands() {
+        let all = [
+            examples::ALL,
+            examples::RUN,
+            examples::DEMO,
+            examples::INIT,
+            examples::CHECK,
+            examples::TRAIN,
+            examples::BACKTEST,
+            examples::REPLAY,
+            examples::GENERATE,
+            examples::MODELS,
+            examples::COMPLETIONS,
+            examples::MAN,
+        ];
+        let mut parsed = 0;
+        for line in all
+            .into_iter()
+            .flat_map(str::lines)
+            .filter(|line| line.starts_with(' '))
+        {
+            // What stands behind is a comment, what a shell does with it none of ours.
+            let command = line.trim().split("   ").next().unwrap_or_default();
+            let command = command.split(['>', '|']).next().unwrap_or_default();
+            let words = command.split_whitespace().skip_while(|word| *word != "tapewatch");
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+            parsed += 1;
+        }
+        assert!(parsed > 20, "{parsed}");
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let not_found = std::io::Error::from_raw_os_error(2);
+        let error = anyhow::Error::new(ConfigError::Unreadable {
+            path: "none.toml".into(),
+            source: not_found,
+        });
+        let text = causes(&error.context("while it starts"));
+        assert_eq!(text.matches("os error 2").count(), 1, "{text}");
+        assert!(text.starts_with("while it starts: cannot read none.toml: "), "{text}");
     }
 }

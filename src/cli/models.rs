@@ -1,13 +1,14 @@
 //! `tapewatch models`: look at a model, and move its weights to PyTorch and back.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{CannotWrite, ConfigArguments, Exit, say, terminal};
+use super::outputs::{self, CannotWrite};
+use super::{ConfigArguments, Exit, open_ticks, say, terminal};
 use crate::model::artifact::Artifact;
 use crate::model::exchange;
-use crate::offline::backtest::read_folder;
+use crate::offline::backtest::gather;
 use crate::store;
 use crate::train::trainer::adopt;
 
@@ -45,7 +46,7 @@ struct ImportArguments {
     /// The model whose sizes and input transforms the weights were fitted to.
     #[arg(long, value_name = "MODEL")]
     like: PathBuf,
-    /// Folder with <instrument>.csv or .csv.gz to take the tails from; without it they stay those of MODEL.
+    /// Folder with files of ticks to take the tails from; without it they stay those of MODEL.
     #[arg(long, value_name = "DIR")]
     ticks: Option<PathBuf>,
     /// Where to write the model.
@@ -66,8 +67,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Show { model } => show(&store::load(model)?)?,
         Command::Export { model, output } => {
             let bytes = exchange::to_state_dict(&store::load(model)?.weights)?;
-            std::fs::write(output, bytes).map_err(CannotWrite::at(output))?;
-            eprintln!("weights as a PyTorch state_dict: {}", output.display());
+            std::fs::write(output, bytes).map_err(CannotWrite::at(output, "--output"))?;
+            terminal::tell(format_args!("weights as a PyTorch state_dict: {}", output.display()));
         }
         Command::Import(arguments) => import(arguments)?,
     }
@@ -94,6 +95,7 @@ fn show(artifact: &Artifact) -> anyhow::Result<()> {
 
 fn import(arguments: &ImportArguments) -> anyhow::Result<()> {
     let config = arguments.config.load()?;
+    outputs::probe(&[("--output", Some(&arguments.output))])?;
     let like = store::load(&arguments.like)?;
     let bad = |problem: String| BadWeights {
         path: arguments.weights.clone(),
@@ -102,25 +104,28 @@ fn import(arguments: &ImportArguments) -> anyhow::Result<()> {
     let bytes = std::fs::read(&arguments.weights).map_err(|error| bad(error.to_string()))?;
     let weights = exchange::from_state_dict(like.weights.spec, &bytes).map_err(|error| bad(error.to_string()))?;
     let ticks = match &arguments.ticks {
-        Some(folder) => Some(read_folder(Path::new(folder), &config, &mut |_| {})?.instruments),
+        Some(folder) => {
+            let recording = open_ticks(std::slice::from_ref(folder), &config)?;
+            Some(gather(&recording, &config)?.instruments)
+        }
         None => None,
     };
     let bar = terminal::bar("calibrating");
     let mut progress = terminal::fit_progress(&bar);
     let artifact = adopt(weights, &like, ticks.as_deref(), &config.training, &mut progress)?;
     bar.finish_and_clear();
-    store::save(&artifact, &arguments.output)?;
+    outputs::save_model(&artifact, &arguments.output)?;
     match ticks {
-        Some(ticks) => eprintln!(
+        Some(ticks) => terminal::tell(format_args!(
             "tails from the ticks of {} instruments; {}",
             ticks.len(),
             arguments.output.display()
-        ),
-        None => eprintln!(
+        )),
+        None => terminal::tell(format_args!(
             "{}\nhint: the tails are still those of {}; --ticks takes them from recorded ticks",
             arguments.output.display(),
             arguments.like.display()
-        ),
+        )),
     }
     Ok(())
 }

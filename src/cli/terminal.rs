@@ -1,9 +1,12 @@
-//! What people see while a command works.
+//! What people see while a command works, on stderr. A stderr that cannot be written to is nothing to fail for.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::pipeline::tick_reader::Thinned;
 use crate::train::progress::Progress;
@@ -11,9 +14,51 @@ use crate::train::progress::Progress;
 /// Steps of a bar: finer than a terminal is wide.
 const STEPS: u64 = 1000;
 
+/// Whether nothing but warnings and errors is told: set once, before a command begins.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Tells nothing but warnings and errors from now on.
+pub fn set_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+fn line(text: std::fmt::Arguments<'_>) {
+    // Nobody is there to be told that nobody can be told.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Tells what is going on, unless `--quiet` was given.
+pub fn tell(text: impl Display) {
+    if !is_quiet() {
+        line(format_args!("{text}"));
+    }
+}
+
+/// Tells what is probably a mistake and does not end the command.
+pub fn warn(text: impl Display) {
+    line(format_args!("warning: {text}"));
+}
+
+/// Tells what ended the command: each line of it is a mistake of its own.
+pub fn error(text: &str) {
+    text.lines().for_each(|text| line(format_args!("error: {text}")));
+}
+
+/// Tells why a verdict is a failure.
+pub fn failed(text: impl Display) {
+    line(format_args!("failed: {text}"));
+}
+
 /// Makes a progress bar on stderr; where that is no terminal, nothing is drawn.
 pub fn bar(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(STEPS);
+    if is_quiet() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
     if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:40}] {percent:>3} %  {msg}") {
         bar.set_style(style.progress_chars("=> "));
     }
@@ -30,7 +75,9 @@ pub fn set_share(bar: &ProgressBar, share: f64) {
 pub fn say_thinned(bar: &ProgressBar, thinned: Thinned) {
     if thinned.is_thinned() {
         bar.suspend(|| {
-            eprintln!("training takes the newest {thinned}: training.memory_bytes_max does not hold more");
+            warn(format_args!(
+                "training takes the newest {thinned}: training.memory_bytes_max does not hold more"
+            ));
         });
     }
 }
@@ -48,7 +95,11 @@ pub fn fit_progress(bar: &ProgressBar) -> impl FnMut(Progress) -> ControlFlow<()
         let message = format!("{}{epoch}{loss}", progress.phase.name());
         if bar.is_hidden() && told.elapsed() >= LINE_EVERY {
             told = Instant::now();
-            eprintln!("{} {:.0} %  {message}", bar.prefix(), 100.0 * progress.share);
+            tell(format_args!(
+                "{} {:.0} %  {message}",
+                bar.prefix(),
+                100.0 * progress.share
+            ));
         }
         set_share(bar, progress.share);
         bar.set_message(message);

@@ -25,10 +25,10 @@ pub(super) fn check(found: &mut Value) -> Vec<Problem> {
             continue;
         };
         if old.remove(key).is_some() {
-            problems.push(Problem {
-                key: format!("{section}.{key}"),
-                text: format!("this key has moved; write it under [{now}]"),
-            });
+            problems.push(Problem::new(
+                format!("{section}.{key}"),
+                format!("this key has moved; write it under [{now}]"),
+            ));
         }
     }
     problems

@@ -259,15 +259,14 @@ pub(super) fn check(found: &mut Value, defaults: &Value) -> Vec<Problem> {
             continue;
         };
         if let Err(text) = bound.check(value) {
-            let key = bound.key.into();
-            problems.push(Problem { key, text });
+            problems.push(Problem::new(bound.key, text));
             value.kind = default.kind.clone();
         }
     }
     problems
 }
 
-fn at<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
+pub(super) fn at<'a>(root: &'a Value, key: &str) -> Option<&'a Value> {
     key.split('.').try_fold(root, |value, part| match &value.kind {
         ValueKind::Table(table) => table.get(part),
         _ => None,

@@ -27,8 +27,7 @@ struct Problems(Vec<Problem>);
 impl Problems {
     fn unless(&mut self, holds: bool, key: &str, text: impl Into<String>) {
         if !holds {
-            let (key, text) = (key.into(), text.into());
-            self.0.push(Problem { key, text });
+            self.0.push(Problem::new(key, text));
         }
     }
 }
@@ -51,7 +50,9 @@ fn names(config: &Config, problems: &mut Problems) {
         ("output.dead_letters_topic", &output.dead_letters_topic),
     ];
     for (key, topic) in topics.iter().map(|topic| ("input.topics", topic)).chain(outputs) {
-        let text = format!("{topic:?} is no topic name; expected [A-Za-z0-9._-]+");
+        let text = format!(
+            "{topic:?} is no topic name; expected 1 to 249 letters a to z, digits, dots, underscores or hyphens"
+        );
         problems.unless(is_topic_name(topic), key, text);
     }
     for (key, topic) in outputs {
@@ -59,7 +60,10 @@ fn names(config: &Config, problems: &mut Problems) {
         problems.unless(!topics.contains(topic), key, text);
     }
     let listen = &config.http.listen;
-    let text = format!("expected address:port, found {listen:?}");
+    let text = format!(
+        "expected an IP address and a port, such as 127.0.0.1:9464, or 0.0.0.0:9464 for every address of this machine; \
+         found {listen:?}"
+    );
     problems.unless(listen.parse::<std::net::SocketAddr>().is_ok(), "http.listen", text);
 }
 

@@ -88,16 +88,24 @@ impl Feeder {
         }
     }
 
-    /// Waits until a record that lies `elapsed_nanos` after the first is due at `speed` times the recorded pace.
+    /// Waits until a record that lies `elapsed_nanos` after the first is due at `speed` times the recorded pace; false when
+    /// `is_stopped` came first.
     ///
     /// # Errors
     /// When an earlier record was not delivered.
-    pub fn wait_until(&mut self, started: Instant, elapsed_nanos: i64, speed: f64) -> Result<(), BrokerError> {
+    pub fn wait_until(
+        &mut self,
+        started: Instant,
+        elapsed_nanos: i64,
+        speed: f64,
+        is_stopped: impl Fn() -> bool,
+    ) -> Result<bool, BrokerError> {
         let due = started + Duration::from_secs_f64((elapsed_nanos.max(0) as f64 * 1e-9) / speed);
         loop {
             let left = due.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return self.check();
+            if left.is_zero() || is_stopped() {
+                self.check()?;
+                return Ok(left.is_zero());
             }
             self.producer.poll(left.min(QUEUE_FULL_WAIT));
         }

@@ -1,9 +1,10 @@
 //! The backtest: fit on one folder of ticks, score another causally, tick by tick, with the daemon's detector.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -11,7 +12,7 @@ use thiserror::Error;
 
 use super::driver::Driver;
 use super::evaluation::{InstrumentAlerts, InstrumentScores};
-use super::tick_files::{self, TickFile, TickFileError};
+use super::tick_files::{self, Recording, TickFileError};
 use crate::config::Config;
 use crate::model::artifact::Artifact;
 use crate::model::base::Base;
@@ -19,6 +20,7 @@ use crate::pipeline::alert::{Alert, AlertState};
 use crate::pipeline::decode::{DecodeConfig, Format};
 use crate::pipeline::detector::{DetectorConfig, Effect, LimitConfig};
 use crate::pipeline::guard::GuardConfig;
+use crate::pipeline::position::Position;
 use crate::pipeline::score::ModelVersion;
 use crate::pipeline::tick::{InstrumentTicks, Tick};
 use crate::pipeline::tick_reader::{Gathered, Thinned, TickReader};
@@ -44,40 +46,34 @@ pub enum BacktestError {
 /// What scoring one folder gives, one entry per instrument.
 #[derive(Default)]
 pub struct Outcome {
-    /// One score per line of each test file: −log₁₀ of the tick's p-value.
+    /// One score per tick of each instrument: −log₁₀ of the tick's p-value.
     pub scores: Vec<InstrumentScores>,
-    /// Lines that opened an alert.
+    /// Ticks that opened an alert, by their number within the instrument's, from 0.
     pub alerts: Vec<InstrumentAlerts>,
-    /// The opened alerts, each with the line that opened it.
+    /// The opened alerts, each with the number of the tick that opened it; instruments in order.
     pub opened: Vec<(usize, Alert)>,
 }
 
-/// Reads the ticks of all files of a folder that a training with this configuration learns from. `progress` hears which
-/// share of the files has been read (0–1).
+/// Gathers the ticks of a recording that a training with this configuration learns from.
 ///
 /// # Errors
 /// [`BacktestError`].
-pub fn read_folder(folder: &Path, config: &Config, progress: &mut dyn FnMut(f64)) -> Result<Gathered, BacktestError> {
-    let decoder = tick_files::line_decoder(&config.decode).map_err(BacktestError::Config)?;
-    let files = tick_files::list(&[PathBuf::from(folder)])?;
+pub fn gather(recording: &Recording, config: &Config) -> Result<Gathered, BacktestError> {
     let mut reader = TickReader::new(config.training.tick_bounds(config.detector.instruments_max));
-    for (done, file) in files.iter().enumerate() {
-        progress(done as f64 / files.len() as f64);
-        tick_files::read(file, &decoder, &mut reader)?;
-    }
+    recording.read(|recorded| reader.push(recorded.instrument, recorded.tick))?;
     Ok(reader.finish())
 }
 
-/// Fits a model to all files of a folder; says how many of their ticks memory held.
+/// Fits a model to a recording; says how many of its ticks memory held.
 ///
 /// # Errors
 /// [`BacktestError`].
-pub fn fit_folder(
-    folder: &Path,
+pub fn fit_recording(
+    recording: &Recording,
     config: &Config,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<(Artifact, Thinned), BacktestError> {
-    let read = read_folder(folder, config, &mut |_| {})?;
+    let read = gather(recording, config)?;
     Ok((fit_ticks(&read.instruments, config, progress)?, read.thinned))
 }
 
@@ -110,17 +106,18 @@ pub fn fit_ticks(
     )?)
 }
 
-/// Scores all files of `test` at every tick. The detector first sees the instrument's file of `train`, which the test
-/// file continues, if there is one.
+/// Scores all ticks of `test`. The detector first sees the instrument's ticks of `past`, which those of the test continue,
+/// if there are any.
 ///
 /// # Errors
 /// [`BacktestError`].
-pub fn score_folder(train: &Path, test: &Path, artifact: &Artifact, config: &Config) -> Result<Outcome, BacktestError> {
-    let past = tick_files::list(&[PathBuf::from(train)])?;
-    let files = tick_files::list(&[PathBuf::from(test)])?;
-    let mut outcome = Outcome::default();
-    score_files(&past, &files, artifact, config, &mut outcome)?;
-    Ok(outcome)
+pub fn score_recording(
+    past: &Recording,
+    test: &Recording,
+    artifact: &Artifact,
+    config: &Config,
+) -> Result<Outcome, BacktestError> {
+    score_instruments(past, test, &|_| true, artifact, config)
 }
 
 /// Scores every instrument with weights that were fitted without it: in so many rounds, weights are fitted to the others from
@@ -129,17 +126,15 @@ pub fn score_folder(train: &Path, test: &Path, artifact: &Artifact, config: &Con
 /// # Errors
 /// [`BacktestError`].
 pub fn zero_shot(
-    train: &Path,
-    test: &Path,
+    past: &Recording,
+    test: &Recording,
     rounds: usize,
     config: &Config,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Outcome, BacktestError> {
     let mut config = config.clone();
     config.model.base = Base::None;
-    let ticks = read_folder(train, &config, &mut |_| {})?.instruments;
-    let past = tick_files::list(&[PathBuf::from(train)])?;
-    let files = tick_files::list(&[PathBuf::from(test)])?;
+    let ticks = gather(past, &config)?.instruments;
     let mut outcome = Outcome::default();
     for round in 0..rounds {
         let is_of_round = |index: usize| index % rounds == round;
@@ -158,63 +153,113 @@ pub fn zero_shot(
             "",
             progress,
         )?;
-        let names: Vec<&str> = settled.calibrations.instruments.keys().map(String::as_str).collect();
-        let of_round = files.iter().filter(|file| names.contains(&file.instrument.as_str()));
-        let of_round: Vec<TickFile> = of_round.cloned().collect();
-        score_files(&past, &of_round, &settled, &config, &mut outcome)?;
+        let names = &settled.calibrations.instruments;
+        let scored = score_instruments(past, test, &|name| names.contains_key(name), &settled, &config)?;
+        outcome.scores.extend(scored.scores);
+        outcome.alerts.extend(scored.alerts);
+        outcome.opened.extend(scored.opened);
     }
     Ok(outcome)
 }
 
-fn score_files(
-    past: &[TickFile],
-    files: &[TickFile],
-    artifact: &Artifact,
-    config: &Config,
-    outcome: &mut Outcome,
-) -> Result<(), BacktestError> {
-    for file in files {
-        let mut driver = Driver::new(detector_config(config)).map_err(BacktestError::Config)?;
-        driver.swap(artifact.model());
-        let before = match past.iter().find(|past| past.instrument == file.instrument) {
-            Some(past) => feed(&mut driver, past, |_| {})?,
-            None => 0,
-        };
-        let (mut scores, mut alerted) = (Vec::new(), Vec::new());
-        feed(&mut driver, file, |effects| {
-            scores.extend(effects.verdicts.iter().map(|verdict| f64::from(verdict.score)));
-            for effect in &effects.actions {
-                if let Effect::Alert(alert) = effect
-                    && alert.state == AlertState::Opened
-                {
-                    let line = alert.opened_by.position.offset.0 as usize - before;
-                    alerted.push(line);
-                    outcome.opened.push((line, (**alert).clone()));
-                }
-            }
-        })?;
-        outcome.alerts.push(InstrumentAlerts {
-            instrument: file.instrument.clone(),
-            ticks: scores.len(),
-            alerted,
-        });
-        outcome.scores.push(InstrumentScores {
-            instrument: file.instrument.clone(),
-            scores,
-        });
-    }
-    Ok(())
+/// What scoring one instrument gives.
+#[derive(Default)]
+struct Scored {
+    /// Ticks that the detector saw before the test.
+    before: usize,
+    /// Ticks handed in so far of the past, and then of the test.
+    count: usize,
+    scores: Vec<f64>,
+    opened: Vec<(usize, Alert)>,
 }
 
-/// Reads all lines of a folder's files, for each file those that are ticks in their places.
+/// Scores the instruments of `test` that are wanted, each on a partition of its own, so that none knows of another.
+fn score_instruments(
+    past: &Recording,
+    test: &Recording,
+    is_wanted: &dyn Fn(&str) -> bool,
+    artifact: &Artifact,
+    config: &Config,
+) -> Result<Outcome, BacktestError> {
+    let mut driver = Driver::new(detector_config(config)).map_err(BacktestError::Config)?;
+    driver.swap(artifact.model());
+    let instruments = test.instruments();
+    let names: Vec<&str> = instruments.keys().copied().filter(|name| is_wanted(name)).collect();
+    let feeds: BTreeMap<&str, usize> = names.iter().enumerate().map(|(feed, name)| (*name, feed)).collect();
+    let mut scored: Vec<Scored> = names.iter().map(|_| Scored::default()).collect();
+    for (recording, is_test) in [(past, false), (test, true)] {
+        scored.iter_mut().for_each(|scored| scored.count = 0);
+        recording.read_lines(|instrument, line| {
+            let Some(&feed) = feeds.get(instrument) else {
+                return;
+            };
+            let arrival = ArrivalTime(scored[feed].count as i64);
+            scored[feed].count += 1;
+            scored[feed].before += usize::from(!is_test);
+            driver.line(feed, line, arrival);
+            take(&mut driver, &mut scored);
+        })?;
+        driver.end_batch();
+        take(&mut driver, &mut scored);
+    }
+    let mut outcome = Outcome::default();
+    for (name, scored) in names.iter().zip(scored) {
+        outcome.alerts.push(InstrumentAlerts {
+            instrument: (*name).to_owned(),
+            ticks: scored.scores.len(),
+            alerted: scored.opened.iter().map(|(tick, _)| *tick).collect(),
+        });
+        outcome.opened.extend(scored.opened);
+        outcome.scores.push(InstrumentScores {
+            instrument: (*name).to_owned(),
+            scores: scored.scores,
+        });
+    }
+    Ok(outcome)
+}
+
+/// Takes over what the detector has decided on ticks of the test; what it says of those before is nobody's question.
+fn take(driver: &mut Driver, scored: &mut [Scored]) {
+    if driver.effects.verdicts.is_empty() && driver.effects.actions.is_empty() {
+        return;
+    }
+    let number = |position: Position, scored: &[Scored]| {
+        let feed = position.at.partition.0 as usize;
+        let before = scored.get(feed)?.before;
+        (position.offset.0 as usize)
+            .checked_sub(before)
+            .map(|tick| (feed, tick))
+    };
+    for verdict in &driver.effects.verdicts {
+        if let Some((feed, _)) = number(verdict.position, scored) {
+            scored[feed].scores.push(f64::from(verdict.score));
+        }
+    }
+    for effect in &driver.effects.actions {
+        if let Effect::Alert(alert) = effect
+            && alert.state == AlertState::Opened
+            && let Some((feed, tick)) = number(alert.opened_by.position, scored)
+        {
+            scored[feed].opened.push((tick, (**alert).clone()));
+        }
+    }
+    driver.effects.clear();
+}
+
+/// Reads all ticks of a recording, instruments by name.
 ///
 /// # Errors
 /// [`BacktestError`].
-pub fn read_folder_lines(folder: &Path, config: &Config) -> Result<Vec<Vec<Option<Tick>>>, BacktestError> {
-    let decoder = tick_files::line_decoder(&config.decode).map_err(BacktestError::Config)?;
-    let files = tick_files::list(&[PathBuf::from(folder)])?;
-    let ticks = files.iter().map(|file| tick_files::read_lines(file, &decoder));
-    Ok(ticks.collect::<Result<_, _>>()?)
+pub fn ticks(recording: &Recording) -> Result<Vec<InstrumentTicks>, BacktestError> {
+    let mut instruments: BTreeMap<String, Vec<Tick>> = BTreeMap::new();
+    recording.read(|recorded| match instruments.get_mut(recorded.instrument) {
+        Some(ticks) => ticks.push(recorded.tick),
+        None => drop(instruments.insert(recorded.instrument.into(), vec![recorded.tick])),
+    })?;
+    let instruments = instruments.into_iter();
+    Ok(instruments
+        .map(|(instrument, ticks)| InstrumentTicks { instrument, ticks })
+        .collect())
 }
 
 /// Every tick is scored, whatever the stride of the daemon; lines are CSV, and nobody knows when they arrived.
@@ -226,6 +271,8 @@ fn detector_config(config: &Config) -> DetectorConfig {
         },
         limits: LimitConfig {
             stride: 1,
+            // A recording is scored in whole.
+            instruments_max: usize::MAX,
             ..config.detector.clone()
         },
         guards: GuardConfig {
@@ -234,28 +281,6 @@ fn detector_config(config: &Config) -> DetectorConfig {
         },
         ..config.detector_config()
     }
-}
-
-/// Hands all lines of a file in, gives the effects to `take` batch by batch, and tells how many lines there were.
-fn feed(
-    driver: &mut Driver,
-    file: &TickFile,
-    mut take: impl FnMut(&crate::pipeline::detector::Effects),
-) -> Result<usize, BacktestError> {
-    let mut lines = tick_files::open(&file.path)?;
-    let (mut line, mut count) = (Vec::new(), 0);
-    while lines.next_into(&mut line)? {
-        driver.line(0, &line, ArrivalTime(count as i64));
-        count += 1;
-        if !driver.effects.verdicts.is_empty() {
-            take(&driver.effects);
-            driver.effects.clear();
-        }
-    }
-    driver.end_batch();
-    take(&driver.effects);
-    driver.effects.clear();
-    Ok(count)
 }
 
 /// Writes `instrument,seq,score`, shortest digits that read back the same; gzip if the name ends in `.gz`.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use tapewatch::config::Config;
 use tapewatch::offline::market::{self, MarketConfig};
-use tapewatch::offline::tick_files;
+use tapewatch::offline::tick_files::{RecordedTick, Recording};
 use tapewatch::pipeline::feature::{FeatureRow, FeatureState};
 use tapewatch::pipeline::guard::{GuardConfig, GuardState};
 use tapewatch::pipeline::scaler::InputTransform;
@@ -61,12 +61,10 @@ fn main() {
 }
 
 fn recorded(config: &Config, folder: PathBuf) -> Vec<InstrumentTicks> {
-    let decoder = tick_files::line_decoder(&config.decode).expect("the defaults decode lines");
-    let files = tick_files::list(&[folder]).expect("a folder of ticks");
+    let recording = Recording::open(&[folder], &config.decode, &mut |_| {}).expect("a folder of ticks");
     let mut reader = TickReader::new(TickBounds::UNBOUNDED);
-    for file in &files {
-        tick_files::read(file, &decoder, &mut reader).expect("a file of ticks");
-    }
+    let push = |recorded: RecordedTick<'_>| reader.push(recorded.instrument, recorded.tick);
+    recording.read(push).expect("files of ticks");
     reader.finish().instruments
 }
 

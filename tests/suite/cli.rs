@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
 use serde_json::Value;
@@ -16,7 +18,9 @@ use tapewatch::pipeline::tick::InstrumentTicks;
 
 use crate::broker::Scene;
 use crate::market;
-use crate::process::{Ended, expect};
+use crate::process::{self, Ended, Running, expect};
+use crate::real_kafka;
+use crate::wait;
 
 /// A folder with a small configuration, `more` in front.
 fn folder(more: &str) -> tempfile::TempDir {
@@ -93,16 +97,281 @@ fn help_and_version_go_to_stdout_and_end_with_0() {
     let folder = folder("");
     let help = expect(folder.path(), 0, &["--help"]);
     for command in [
-        "run", "demo", "train", "backtest", "models", "replay", "generate", "check",
+        "run",
+        "demo",
+        "init",
+        "check",
+        "train",
+        "backtest",
+        "replay",
+        "generate",
+        "models",
+        "completions",
+        "man",
     ] {
         assert!(help.stdout.contains(&format!("  {command} ")), "{}", help.stdout);
-        assert!(expect(folder.path(), 0, &[command, "--help"]).stdout.contains("Usage:"));
+        let help = expect(folder.path(), 0, &[command, "--help"]).stdout;
+        assert!(help.contains("Usage:") && help.contains("Examples:"), "{help}");
     }
+}
+
+#[test]
+fn version_says_what_a_report_of_a_problem_needs() {
+    let folder = folder("");
+    let short = expect(folder.path(), 0, &["-V"]).stdout;
+    assert_eq!(short, format!("tapewatch {}\n", env!("CARGO_PKG_VERSION")));
+    let long = expect(folder.path(), 0, &["--version"]).stdout;
+    assert!(long.starts_with(&short), "{long}");
+    let line = |name: &str| {
+        let line = long.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name}: {long}")).trim().to_owned()
+    };
+    assert!(line("librdkafka").starts_with("2."), "{long}");
+    assert!(["yes", "no"].iter().any(|word| line("TLS").starts_with(word)), "{long}");
     assert!(
-        expect(folder.path(), 0, &["--version"])
-            .stdout
-            .contains(env!("CARGO_PKG_VERSION"))
+        ["avx512", "avx2", "portable"].contains(&line("instruction set").as_str()),
+        "{long}"
     );
+    let commit = line("commit");
+    let is_commit = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(is_commit || commit == "unknown", "{long}");
+}
+
+#[test]
+fn what_init_writes_is_sound_and_stays() {
+    let folder = folder("");
+    let told = expect(
+        folder.path(),
+        0,
+        &["init", "--brokers", "b-1:9092", "--topic", "a", "--topic", "b"],
+    );
+    assert!(
+        told.stdout.is_empty() && told.stderr.contains("wrote tapewatch.toml"),
+        "{}",
+        told.stderr
+    );
+    let written = fs::read_to_string(folder.path().join("tapewatch.toml")).unwrap();
+    let config = Config::from_toml(&written).unwrap();
+    assert_eq!(
+        (config.kafka.brokers.as_str(), &config.input.topics[..]),
+        ("b-1:9092", &["a".to_owned(), "b".into()][..])
+    );
+    let check = expect(folder.path(), 0, &["check", "--config", "tapewatch.toml"]);
+    assert!(check.stdout.contains("a, b at b-1:9092"), "{}", check.stdout);
+    // A second time, nothing is overwritten unless that is asked for.
+    let refused = expect(folder.path(), 73, &["init"]).stderr;
+    assert!(
+        refused.contains("tapewatch.toml") && refused.contains("--force"),
+        "{refused}"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.path().join("tapewatch.toml")).unwrap(),
+        written
+    );
+    expect(folder.path(), 0, &["init", "--force"]);
+    let printed = expect(folder.path(), 0, &["init", "-"]).stdout;
+    assert_eq!(
+        fs::read_to_string(folder.path().join("tapewatch.toml")).unwrap(),
+        printed
+    );
+    assert_eq!(Config::from_toml(&printed).unwrap(), Config::from_toml("").unwrap());
+    expect(folder.path(), 78, &["init", "--topic", "no topic", "other.toml"]);
+}
+
+#[test]
+fn shells_and_man_are_told_every_command() {
+    let folder = folder("");
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = expect(folder.path(), 0, &["completions", shell]).stdout;
+        assert!(
+            completions.contains("backtest") && completions.contains("log-level"),
+            "{shell}"
+        );
+    }
+    let page = expect(folder.path(), 0, &["man"]).stdout;
+    assert!(page.contains(".TH tapewatch 1") && page.contains("backtest"), "{page}");
+    expect(folder.path(), 0, &["man", "pages"]);
+    for page in ["tapewatch.1", "tapewatch-run.1", "tapewatch-models-export.1"] {
+        assert!(folder.path().join("pages").join(page).is_file(), "{page}");
+    }
+}
+
+#[test]
+fn quiet_commands_tell_only_what_is_wrong() {
+    let folder = folder("");
+    let told = expect(folder.path(), 0, &["init", "--quiet"]);
+    assert_eq!((told.stdout, told.stderr), (String::new(), String::new()));
+    let told = expect(folder.path(), 73, &["--quiet", "init"]).stderr;
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
+fn a_variable_with_one_underscore_is_warned_about() {
+    let folder = folder("");
+    let variables = [
+        ("TAPEWATCH_KAFKA_BROKERS", "b:9092"),
+        ("TAPEWATCH_SERVICE_HOST", "10.0.0.1"),
+    ];
+    let output = process::start_with(folder.path(), &["check"], &variables).output();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("did you mean TAPEWATCH__KAFKA__BROKERS?"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(output.status.success());
+}
+
+/// Time that a command has to end after a signal, and what a loaded machine takes on top.
+const SIGNAL_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Sends a signal, and makes sure that the process ends in time and with this code; gives what it told.
+fn expect_end(mut running: Running, signal: &str, code: i32) -> String {
+    let sent = Instant::now();
+    running.signal(signal);
+    wait::until("the process ends", SIGNAL_DEADLINE, || !running.is_running());
+    let output = running.output();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{signal} after {:?}: {told}",
+        sent.elapsed()
+    );
+    told
+}
+
+#[test]
+fn whoever_waits_for_a_broker_ends_with_the_signal() {
+    // A port that answers nothing.
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = folder(&format!(
+        "[kafka]\nbrokers = \"{}\"\n[http]\nlisten = \"127.0.0.1:0\"\n",
+        held.local_addr().unwrap()
+    ));
+    for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
+        let running = process::start(folder.path(), &["run", "--config", "small.toml"]);
+        // Connected to: so it listens to signals, and waits.
+        drop(held.accept().unwrap());
+        expect_end(running, signal, code);
+    }
+}
+
+#[test]
+fn a_training_ends_with_the_signal_and_leaves_nothing() {
+    let files = Files::new();
+    // The default configuration trains for long.
+    let running = process::start(
+        files.folder.path(),
+        &["train", "--ticks", "train", "--output", "m.safetensors"],
+    );
+    std::thread::sleep(Duration::from_millis(500));
+    let told = expect_end(running, "-TERM", 143);
+    assert!(told.contains("stopped by a signal"), "{told}");
+    let left: Vec<String> = fs::read_dir(files.folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("safetensors") || name.contains("partial"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn the_end_of_the_terminal_is_nothing_under_nohup() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = folder("");
+    let mut nohup = Command::new("sh");
+    let (program, address) = (env!("CARGO_BIN_EXE_tapewatch"), held.local_addr().unwrap());
+    let script = format!("trap '' HUP; exec {program} run --brokers {address}");
+    nohup.args(["-c", &script]).env("TAPEWATCH__HTTP__ENABLED", "false");
+    let mut running = process::spawn(folder.path(), nohup);
+    drop(held.accept().unwrap());
+    running.signal("-HUP");
+    wait::holds_for("the daemon waits", Duration::from_millis(500), || running.is_running());
+    expect_end(running, "-TERM", 143);
+}
+
+#[test]
+fn a_replay_ends_with_the_signal_and_says_how_far_it_came() {
+    let (scene, files) = (Scene::new(1), Files::new());
+    let arguments = [
+        "replay",
+        "train",
+        "--brokers",
+        &scene.client.brokers,
+        "--topic",
+        "ticks",
+        "--speed",
+        "0.001",
+    ];
+    let running = process::start(files.folder.path(), &arguments);
+    wait::until("ticks arrive", Duration::from_secs(30), || {
+        scene.client.end_offsets("ticks")[0] > 0
+    });
+    let told = expect_end(running, "-TERM", 143);
+    assert!(
+        told.contains("stopped by a signal; replayed ") && told.contains(" of 3000 ticks of 2 files"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_daemon_runs_on_flags_alone() {
+    let scene = Scene::new(1);
+    let folder = folder("");
+    let arguments = ["run", "--brokers", &scene.client.brokers, "--topic", "ticks"];
+    // A port that was free a moment ago.
+    let listen = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let mut running = process::start_with(folder.path(), &arguments, &[("TAPEWATCH__HTTP__LISTEN", &listen)]);
+    wait::until("the daemon is ready", Duration::from_secs(30), || {
+        assert!(running.is_running());
+        wait::get(&listen, "/readyz").is_some_and(|(status, _)| status == 200)
+    });
+    running.terminate();
+    let output = running.output();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("stopping"), "{told}");
+
+    let ended = expect(folder.path(), 78, &["run", "--topic", "no topic"]);
+    assert!(
+        ended
+            .stderr
+            .contains("--topic: input.topics: \"no topic\" is no topic name"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_log_of_json_is_json_to_its_last_line() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap().to_string();
+    drop(held);
+    let json = format!("[log]\nformat = \"json\"\n{}", broker(&address));
+    for (text, code, arguments) in [
+        (json.as_str(), 69, &["run", "--config", "small.toml"][..]),
+        (
+            "[log]\nformat = \"json\"\n[worker]\nworkers = 0\n",
+            78,
+            &["run", "--config", "small.toml"],
+        ),
+        (
+            "[worker]\nwrkers = 0\n",
+            78,
+            &["run", "--log-format", "json", "--config", "small.toml"],
+        ),
+    ] {
+        let folder = folder(text);
+        let ended = expect(folder.path(), code, arguments);
+        let lines: Vec<Value> = ended
+            .stderr
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.last().unwrap()["level"], "ERROR", "{}", ended.stderr);
+    }
 }
 
 #[test]
@@ -143,6 +412,88 @@ fn check_is_content_with_a_sound_configuration() {
             .stdout
             .contains("8 units")
     );
+}
+
+#[test]
+fn check_tries_properties_and_reads_secrets() {
+    for (text, named) in [
+        (
+            "[kafka.properties]\n\"security.protocl\" = \"ssl\"\n",
+            "security.protocl",
+        ),
+        (
+            "[kafka.properties]\n\"fetch.min.bytes\" = \"many\"\n",
+            "fetch.min.bytes",
+        ),
+        (
+            "[kafka.secret_files]\n\"sasl.password\" = \"/nowhere/secret\"\n",
+            "/nowhere/secret",
+        ),
+    ] {
+        let folder = folder(text);
+        let ended = expect(folder.path(), 78, &["check", "--config", "small.toml"]);
+        assert!(
+            ended.stderr.contains(named) && ended.stdout.is_empty(),
+            "{named}: {}",
+            ended.stderr
+        );
+    }
+}
+
+/// A tick as the default configuration reads it.
+const TICK: &str = r#"{"instrument":"ACME","ts_ns":1773239405123456789,"kind":"trade","price":101.25}"#;
+
+#[test]
+fn check_asks_a_real_broker_for_topics_rights_limits_and_a_record() {
+    let Some(kafka) = real_kafka::start_or_skip() else {
+        return;
+    };
+    kafka.create_topic("check-ticks", 2, &[]);
+    kafka.create_topic("check-alerts", 1, &[("max.message.bytes", "50000")]);
+    let text = format!(
+        "{}[input]\ntopics = [\"check-ticks\"]\n[output]\nalerts_topic = \"check-alerts\"\n\
+         dead_letters_topic = \"check-dead\"\n",
+        broker(&kafka.brokers)
+    );
+    let folder = folder(&text);
+    let check = |code: i32| expect(folder.path(), code, &["check", "--config", "small.toml", "--connect"]).stdout;
+    let told = check(69);
+    for line in [
+        "ok         topic check-ticks has 2 partitions",
+        "ok         topic check-ticks may be read",
+        "unknown    topic check-ticks holds no record to look at",
+        "ok         group tapewatch may be used",
+        "ok         topic check-alerts takes batches of 50000 bytes",
+        "ok         topic check-alerts may be written to",
+        "FAILED     topic check-dead does not exist",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    kafka.create_topic("check-dead", 1, &[]);
+    kafka.produce("check-ticks", &[(Some(1), None, Some(TICK.as_bytes()))]);
+    let told = check(0);
+    let read = "a record is read as a tick (topic check-ticks, partition 1, offset 0): {\"instrument\":\"ACME\"";
+    assert!(told.contains(read), "{told}");
+    // Nothing was written on the way.
+    assert_eq!(kafka.end_offsets("check-alerts"), [0]);
+    assert_eq!(kafka.end_offsets("check-dead"), [0]);
+    let records: Vec<_> = (0..20).map(|_| (Some(1), None, Some(&b"hello"[..]))).collect();
+    kafka.produce("check-ticks", &records);
+    let told = check(78);
+    assert!(
+        told.contains("FAILED     a record cannot be read as a tick") && told.contains("\"hello\""),
+        "{told}"
+    );
+}
+
+#[test]
+fn check_of_a_broker_that_is_not_there_ends_with_69() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap().to_string();
+    drop(held);
+    let folder = folder(&broker(&address));
+    let ended = expect(folder.path(), 69, &["check", "--config", "small.toml", "--connect"]);
+    assert!(ended.stderr.contains(&address), "{}", ended.stderr);
 }
 
 #[test]
@@ -351,6 +702,118 @@ fn backtest_scores_every_tick_once_and_judges_as_the_library_does() {
         reader.read_to_string(&mut unpacked).unwrap();
         assert!(unpacked == fs::read_to_string(files.path(plain)).unwrap(), "{packed}");
     }
+}
+
+/// One line per tick, with the stamp in front.
+fn lines_of(of: &InstrumentTicks) -> Vec<String> {
+    of.ticks.iter().map(|tick| to_line(&of.instrument, tick)).collect()
+}
+
+#[test]
+fn what_files_are_called_and_how_ticks_are_spread_over_them_changes_no_score() {
+    let files = Files::new();
+    let train = ["train", "--config", "small.toml", "--ticks", "train", "--output"];
+    expect(files.folder.path(), 0, &[&train[..], &["model.safetensors"]].concat());
+    let labelled = [
+        "--model",
+        "model.safetensors",
+        "--labels",
+        "labels.csv",
+        "--json",
+        "--scores",
+    ];
+    let figures = files.backtest(0, &[&labelled[..], &["scores.csv"]].concat()).stdout;
+
+    // The past by the day and under other names, and all of the test in one file.
+    let write = |name: &str, lines: &[String]| {
+        let path = files.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("{}\n{}\n", CSV_COLUMNS.join(","), lines.join("\n"))).unwrap();
+    };
+    for entry in fs::read_dir(files.path("train")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
+        let (first, second) = lines.split_at(lines.len() / 2);
+        let name = path.file_stem().unwrap().to_str().unwrap().to_lowercase();
+        write(&format!("days/z-{name}-1.csv"), first);
+        write(&format!("days/a-{name}-2.csv"), second);
+    }
+    let mut mixed: Vec<String> = Vec::new();
+    let of_instruments: Vec<Vec<String>> = files.faulty.iter().map(lines_of).collect();
+    for tick in 0..of_instruments.iter().map(Vec::len).max().unwrap() {
+        mixed.extend(of_instruments.iter().filter_map(|lines| lines.get(tick).cloned()));
+    }
+    write("mixed/all.csv", &mixed);
+    let again = [
+        &[
+            "backtest",
+            "--config",
+            "small.toml",
+            "--train",
+            "days",
+            "--test",
+            "mixed",
+        ][..],
+        &labelled,
+        &["again.csv"],
+    ];
+    let ended = expect(files.folder.path(), 0, &again.concat());
+    assert_eq!(ended.stdout, figures);
+    assert!(fs::read(files.path("scores.csv")).unwrap() == fs::read(files.path("again.csv")).unwrap());
+    // And the same model.
+    let days = [
+        "train",
+        "--config",
+        "small.toml",
+        "--ticks",
+        "days",
+        "--output",
+        "days.safetensors",
+    ];
+    expect(files.folder.path(), 0, &days);
+    assert!(fs::read(files.path("model.safetensors")).unwrap() == fs::read(files.path("days.safetensors")).unwrap());
+}
+
+#[test]
+fn a_backtest_is_told_before_the_fit_what_cannot_come_out_of_it() {
+    let files = Files::new();
+    // The default configuration fits for long.
+    let backtest = |code: i32, more: &[&str]| {
+        let arguments = ["backtest", "--train", "train", "--test", "test"];
+        let told = expect(files.folder.path(), code, &[&arguments, more].concat()).stderr;
+        assert!(!told.contains("fitted in"), "{told}");
+        told
+    };
+    for (flag, name) in [("--scores", "s.csv"), ("--alerts", "a.csv"), ("--report", "r.html")] {
+        let told = backtest(73, &[flag, &format!("/proc/nowhere/{name}")]);
+        assert!(
+            told.contains(&format!("cannot write /proc/nowhere/{name} ({flag})")),
+            "{told}"
+        );
+    }
+    let told = backtest(2, &["--model", "nowhere.safetensors"]);
+    assert!(told.contains("nowhere.safetensors"), "{told}");
+    fs::write(
+        files.path("outside.csv"),
+        "instrument,start_seq,end_seq,kind\nACME,1,999999,gap\n",
+    )
+    .unwrap();
+    let told = backtest(2, &["--labels", "outside.csv"]);
+    assert!(told.contains("event 1..=999999 lies outside"), "{told}");
+    fs::write(
+        files.path("others.csv"),
+        "instrument,start_seq,end_seq,kind\nBTC-USDT,1,2,gap\n",
+    )
+    .unwrap();
+    let told = backtest(2, &["--labels", "others.csv"]);
+    assert!(told.contains("they name BTC-USDT, and the ticks ACME"), "{told}");
+    let unwritable = ["train", "--ticks", "train", "--output", "/proc/nowhere/m.safetensors"];
+    let told = expect(files.folder.path(), 73, &unwritable).stderr;
+    assert!(
+        told.contains("(--output)") && !told.contains("retrain.models_dir"),
+        "{told}"
+    );
 }
 
 #[test]

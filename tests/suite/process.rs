@@ -68,8 +68,19 @@ pub fn run_unheard(folder: &Path, arguments: &[&str], stderr: Stdio, time: Durat
 
 /// Starts the binary in `folder`, free of configuration from the environment.
 pub fn start<S: AsRef<std::ffi::OsStr>>(folder: &Path, arguments: &[S]) -> Running {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tapewatch"))
-        .args(arguments)
+    start_with(folder, arguments, &[])
+}
+
+/// The same with variables of the environment.
+pub fn start_with<S: AsRef<std::ffi::OsStr>>(folder: &Path, arguments: &[S], variables: &[(&str, &str)]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tapewatch"));
+    command.args(arguments).envs(variables.iter().copied());
+    spawn(folder, command)
+}
+
+/// Starts a command in `folder` and collects what it writes.
+pub fn spawn(folder: &Path, mut command: Command) -> Running {
+    let mut child = command
         .current_dir(folder)
         .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null())
@@ -126,7 +137,8 @@ impl Running {
         self.child.kill().unwrap();
     }
 
-    fn signal(&self, signal: &str) {
+    /// Sends a signal, such as `-HUP`.
+    pub fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }

@@ -324,6 +324,36 @@ fn nothing_is_left_unfinished() {
 }
 
 #[test]
+fn a_package_holds_every_file_that_is_compiled_in() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let listed = std::process::Command::new(cargo)
+        .args(["package", "--list", "--allow-dirty", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let listed: BTreeSet<PathBuf> = String::from_utf8(listed.stdout)
+        .unwrap()
+        .lines()
+        .map(PathBuf::from)
+        .collect();
+    let mut compiled_in = 0;
+    for source in sources() {
+        let code = source.code().collect::<Vec<_>>().join("\n");
+        for word in ["include_str!(\"", "include_bytes!(\""] {
+            for (_, after) in code.match_indices(word).map(|(at, _)| code[at..].split_at(word.len())) {
+                let named = source.path.parent().unwrap().join(after.split('"').next().unwrap());
+                let named = named.canonicalize().unwrap();
+                let within = named.strip_prefix(root()).unwrap();
+                assert!(listed.contains(within), "{} is not packed", within.display());
+                compiled_in += 1;
+            }
+        }
+    }
+    assert!(compiled_in >= 4, "{compiled_in}");
+}
+
+#[test]
 fn commands_of_the_readme_exist() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     if readme.trim().is_empty() {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tapewatch::config::Config;
 use tapewatch::model::artifact::Artifact;
-use tapewatch::offline::backtest::score_folder;
+use tapewatch::offline::backtest::score_recording;
+use tapewatch::offline::tick_files::Recording;
 use tapewatch::pipeline::alert::Alert;
 use tapewatch::pipeline::tick::InstrumentTicks;
 use tapewatch::store::ModelStore;
@@ -295,7 +296,8 @@ type Opened = Vec<(String, String, String, f32)>;
 /// What a backtest with the same model opens, in order of instrument and time.
 fn opened_by_backtest(folder: &Path, artifact: &Artifact) -> Opened {
     let config = Config::load(Some(&folder.join("tapewatch.toml"))).unwrap();
-    let outcome = score_folder(&folder.join("past"), &folder.join("now"), artifact, &config).unwrap();
+    let open = |name: &str| Recording::open(&[folder.join(name)], &config.decode, &mut |_| {}).unwrap();
+    let outcome = score_recording(&open("past"), &open("now"), artifact, &config).unwrap();
     let told = |(_, alert): &(usize, Alert)| {
         let time = alert.opened_by.tick.event_time.to_string();
         (

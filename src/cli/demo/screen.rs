@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::cli::terminal;
 use crate::config::Config;
 use crate::demo::panel::Panel;
 use crate::demo::scenario::Scenario;
@@ -124,7 +125,7 @@ impl Screen {
 
     /// Writes a line that stays, above what is drawn.
     fn say(&self, line: &str) {
-        self.bars.suspend(|| eprintln!("{line}"));
+        self.bars.suspend(|| terminal::tell(line));
     }
 
     /// Takes everything away that was drawn.

@@ -68,6 +68,35 @@ pub enum EvaluationError {
         instrument: String,
     },
     /// None of the evaluated instruments has a labelled event.
-    #[error("the labels hold no event of these instruments")]
-    NoEvents,
+    #[error("the labels hold no event of these instruments: they name {labelled}, and the ticks {scored}")]
+    NoEvents {
+        /// Instruments of the labels.
+        labelled: String,
+        /// Instruments of the ticks.
+        scored: String,
+    },
+}
+
+impl EvaluationError {
+    /// Makes the error of labels and ticks that have no instrument in common.
+    pub(super) fn no_events<'a>(
+        labelled: impl Iterator<Item = &'a str>,
+        scored: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        EvaluationError::NoEvents {
+            labelled: first_names(labelled),
+            scored: first_names(scored),
+        }
+    }
+}
+
+/// Lists names, of many the first ones.
+fn first_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const NAMED_MAX: usize = 3;
+    let names: Vec<&str> = names.collect();
+    match names.len() {
+        0 => "none".into(),
+        count if count > NAMED_MAX => format!("{} and {} more", names[..NAMED_MAX].join(", "), count - NAMED_MAX),
+        _ => names.join(", "),
+    }
 }

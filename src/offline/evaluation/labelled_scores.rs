@@ -3,6 +3,7 @@
 //! Everything here is about a single instrument; the figures over all of them are made by the module above.
 
 use super::episodes::Episodes;
+use super::labels::check_events;
 use super::{EvaluationError, Event, GRACE_TICKS, IGNORED_TICKS};
 
 /// Holds one instrument's scores, its events, and what is derived from both once for all thresholds.
@@ -23,17 +24,7 @@ impl<'a> LabelledScores<'a> {
     /// Puts scores beside events; NaN becomes −∞.
     pub fn new(instrument: &'a str, scores: &[f64], events: &'a [Event]) -> Result<Self, EvaluationError> {
         let ticks = scores.len();
-        if let Some(&Event { start, end, .. }) = events
-            .iter()
-            .find(|event| event.start > event.end || event.end >= ticks)
-        {
-            return Err(EvaluationError::EventOutside {
-                instrument: instrument.to_owned(),
-                start,
-                end,
-                ticks,
-            });
-        }
+        check_events(instrument, events, ticks)?;
         let scores: Vec<f64> = scores
             .iter()
             .map(|&score| if score.is_nan() { f64::NEG_INFINITY } else { score })

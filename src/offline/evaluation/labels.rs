@@ -51,6 +51,43 @@ pub fn read_labels(path: &Path) -> Result<Labels, EvaluationError> {
     Ok(labels)
 }
 
+/// Looks whether labels fit the ticks of these instruments, of which each has so many.
+///
+/// # Errors
+/// Returns an error when an event lies outside its instrument's ticks or ends before it starts, or none is of these
+/// instruments.
+pub fn check_labels(labels: &Labels, instruments: &BTreeMap<&str, usize>) -> Result<(), EvaluationError> {
+    let mut is_any = false;
+    for (instrument, &ticks) in instruments {
+        let events = labels.get(*instrument).map_or(&[][..], Vec::as_slice);
+        check_events(instrument, events, ticks)?;
+        is_any |= !events.is_empty();
+    }
+    match is_any {
+        true => Ok(()),
+        false => Err(EvaluationError::no_events(
+            labels.keys().map(String::as_str),
+            instruments.keys().copied(),
+        )),
+    }
+}
+
+/// Looks whether an instrument's events lie within its ticks.
+pub(super) fn check_events(instrument: &str, events: &[Event], ticks: usize) -> Result<(), EvaluationError> {
+    match events
+        .iter()
+        .find(|event| event.start > event.end || event.end >= ticks)
+    {
+        Some(&Event { start, end, .. }) => Err(EvaluationError::EventOutside {
+            instrument: instrument.to_owned(),
+            start,
+            end,
+            ticks,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// The places of the columns that a label file needs.
 struct Columns<'a> {
     instrument: Column<'a>,

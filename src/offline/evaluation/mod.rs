@@ -27,7 +27,7 @@ pub use breakdown::{Breakdown, EventFinding, FalseAlarm, KindFinding, breakdown}
 pub use episodes::EPISODE_TICKS;
 pub use error::EvaluationError;
 pub use figures::{AlertFigures, Figures, HEAD, PerBudget, line, table};
-pub use labels::{Event, Labels, read_labels};
+pub use labels::{Event, Labels, check_labels, read_labels};
 
 pub use crate::inject::GRACE_TICKS;
 
@@ -197,7 +197,8 @@ fn labelled<'a>(
         })
         .collect::<Result<_, _>>()?;
     if instruments.iter().all(|instrument| instrument.events.is_empty()) {
-        return Err(EvaluationError::NoEvents);
+        let scored = scores.iter().map(|own| own.instrument.as_str());
+        return Err(EvaluationError::no_events(labels.keys().map(String::as_str), scored));
     }
     Ok(instruments)
 }

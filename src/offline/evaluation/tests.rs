@@ -220,7 +220,7 @@ fn wrong_input_is_refused() {
     assert!(refused(&["A"], &[("A", 3, 2)]).starts_with("A: event 3..=2 lies"));
     assert_eq!(
         refused(&["A"], &[("B", 3, 4)]),
-        "the labels hold no event of these instruments"
+        "the labels hold no event of these instruments: they name B, and the ticks A"
     );
     assert_eq!(
         refused(&["A", "A"], &[("A", 3, 4)]),
