@@ -5,6 +5,7 @@
 
 mod counts;
 mod outgoing;
+mod refusals;
 mod report;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use rdkafka::error::KafkaError;
 
 use self::counts::count_verdicts;
 use self::outgoing::{record_of, send_alert, send_dead_letter};
+use self::refusals::Refusals;
 use crate::config::{Config, Start};
 use crate::kafka::client::BrokerError;
 use crate::kafka::sink::{Sink, SinkLimits};
@@ -91,6 +93,8 @@ pub struct Worker {
     resumed_at: Instant,
     /// Partitions of which records were polled since the last report.
     polled: BTreeSet<TopicPartition>,
+    /// Refused records that the log has yet to tell of.
+    refusals: Refusals,
 }
 
 impl Worker {
@@ -129,6 +133,7 @@ impl Worker {
             progress_at: now,
             resumed_at: now,
             polled: BTreeSet::new(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -199,6 +204,8 @@ impl Worker {
                     self.detector.handle(now(), Input::Record(record), &mut self.effects);
                     // Now, while the record is at hand.
                     for letter in self.effects.take_dead_letters(position) {
+                        let topic = &config.input.topics[usize::from(position.at.topic.0)];
+                        self.refusals.note(&letter, topic, Instant::now());
                         let told = (&*config, &*self.context.metrics);
                         send_dead_letter(told, &mut self.sink, &polled.message, &letter)?;
                     }

@@ -45,6 +45,7 @@ impl Worker {
                 "records passed over: the broker had deleted them before they were read"
             );
         }
+        self.refusals.say_when_due(self.reported_at);
         self.show_lags(&assignment, &lags);
         let lag_records = lags.iter().map(|lag| lag.records).sum();
         if lag_records == 0 {
