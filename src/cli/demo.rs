@@ -9,11 +9,11 @@ use self::screen::Screen;
 use super::outputs::{self, CannotWrite};
 use super::{Exit, say, seeds, terminal};
 use crate::config::{Config, LogConfig, LogFormat, LogLevel, Range};
-use crate::daemon::DaemonOptions;
+use crate::daemon::{DaemonError, DaemonOptions};
 use crate::demo::rerun;
 use crate::demo::scenario::{CLEAN_SHARE, Scenario};
 use crate::demo::sender::AHEAD_TICKS_MAX;
-use crate::demo::stage::Stage;
+use crate::demo::stage::{Stage, StageError};
 use crate::model::artifact::Artifact;
 use crate::offline::market::{MarketConfig, generate};
 use crate::offline::report;
@@ -97,9 +97,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let options = DaemonOptions {
         model: arguments.model.clone(),
     };
-    let mut stage = Stage::start(config.clone(), &options, &scenario, &mut |news| {
+    let started = Stage::start(config.clone(), &options, &scenario, &mut |news| {
         screen.show(&scenario, &news)
-    })?;
+    });
+    let mut stage = started.map_err(named_by_flag)?;
     if stage.is_stopped() {
         screen.end();
         terminal::tell("interrupted before the model was ready: no tick has been scored");
@@ -162,6 +163,16 @@ fn write_report(
         None => terminal::tell("no report: a signal left no time for it"),
     }
     Ok(())
+}
+
+/// Names the flag where the daemon would name the key: the demo has no configuration file.
+fn named_by_flag(error: StageError) -> anyhow::Error {
+    match error {
+        StageError::Daemon(DaemonError::Listen(error)) => {
+            anyhow::anyhow!("cannot listen at {} (--listen): {}", error.listen, error.source)
+        }
+        error => error.into(),
+    }
 }
 
 /// Gives the model that the daemon made first.

@@ -536,6 +536,19 @@ fn port_that_is_taken_ends_with_74_and_is_named() {
 }
 
 #[test]
+fn the_demo_names_its_own_flag_for_a_port_that_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = folder("");
+    let ended = expect(folder.path(), 74, &["demo", "--no-report", "--listen", &address]);
+    let told = &ended.stderr;
+    assert!(
+        told.contains(&format!("{address} (--listen)")) && !told.contains("http.listen"),
+        "{told}"
+    );
+}
+
+#[test]
 fn folder_of_models_that_cannot_be_written_ends_with_73() {
     let folder = folder("[retrain]\nmodels_dir = \"/proc/nowhere\"\n[http]\nlisten = \"127.0.0.1:0\"\n");
     let ended = expect(folder.path(), 73, &["run", "--config", "small.toml"]);
