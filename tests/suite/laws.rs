@@ -335,7 +335,7 @@ fn same_ticks_and_seed_train_the_same_bytes() {
 }
 
 #[test]
-fn place_holders_among_the_ticks_change_no_score_of_the_others() {
+fn implausible_prices_among_the_ticks_change_no_score_of_the_others() {
     let ticks = &market::ticks(1, 4_000, 9)[0].ticks;
     let line = |tick: &Tick| {
         Some(
@@ -349,8 +349,8 @@ fn place_holders_among_the_ticks_change_no_score_of_the_others() {
             .into_bytes(),
         )
     };
-    let place_holder = |tick: &Tick| {
-        let ask = 9_999_999_999.0;
+    let implausible = |tick: &Tick| {
+        let ask = 8_888_888_888.0;
         let body = match tick.body {
             Body::Quote(quote) => Body::Quote(Quote { ask, ..quote }),
             Body::Trade(trade) => Body::Trade(Trade { price: ask, ..trade }),
@@ -359,7 +359,7 @@ fn place_holders_among_the_ticks_change_no_score_of_the_others() {
     };
     let clean = in_order(ticks.iter().map(line).collect());
     let dirty = ticks.iter().enumerate().flat_map(|(index, tick)| {
-        let before = (index > 20 && index % 50 == 7).then(|| place_holder(tick));
+        let before = (index > 20 && index % 50 == 7).then(|| implausible(tick));
         before.into_iter().chain([line(tick)])
     });
     let dirty = in_order(dirty.collect());

@@ -64,12 +64,13 @@ enum With {
 
 fn config(with: With, alerts: &str) -> Config {
     let text = market::SMALL.replace("[guards]", &format!("[alerts]\nsilence_secs = 2\n{alerts}\n[guards]"));
-    let context = if matches!(with, With::Carried) {
-        "carried"
-    } else {
-        "window"
+    // A judge is taught on a carried state alone.
+    let (judge, context) = match with {
+        With::Carried => ("", "carried"),
+        With::Window | With::NoModel => ("judge_hidden = [0, 0]", "window"),
     };
-    Config::from_toml(&text.replace("lookback = 16", &format!("lookback = 16\ncontext = \"{context}\""))).unwrap()
+    let text = text.replace("lookback = 16", &format!("lookback = 16\n{judge}"));
+    Config::from_toml(&format!("{text}\n[model.experimental]\ncontext = \"{context}\"")).unwrap()
 }
 
 fn model(with: With, config: &Config) -> Option<Model> {

@@ -38,7 +38,7 @@ pub struct Rule {
     pub time: Texts,
     /// How the stamp is written.
     pub time_unit: TimeUnit,
-    /// Zone of texts without one: an offset such as `+09:00`, or a name such as `America/New_York`; empty: none.
+    /// Zone of texts without one: `UTC`, or an offset such as `+09:00`; empty: none.
     pub time_zone: String,
     /// Nanoseconds that are added to the stamp.
     pub time_nanos: String,

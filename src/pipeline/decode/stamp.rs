@@ -85,9 +85,10 @@ impl Stamps {
     pub fn new(unit: TimeUnit, zone: &str, min: EventTime, end: EventTime) -> Result<Self, String> {
         let zone = match zone {
             "" => None,
-            zone => Some(zone_of(zone).ok_or_else(|| {
-                format!("{zone:?} is no zone; expected an offset like +09:00 or a name like America/New_York")
-            })?),
+            zone => Some(
+                zone_of(zone)
+                    .ok_or_else(|| format!("{zone:?} is no zone; expected \"UTC\" or an offset like \"+09:00\""))?,
+            ),
         };
         Ok(Stamps { unit, zone, min, end })
     }
