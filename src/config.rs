@@ -62,6 +62,8 @@ pub struct Config {
     pub training: TrainingConfig,
     /// When models are trained, from what, and where they are kept.
     pub retrain: RetrainConfig,
+    /// Where state is kept.
+    pub state: StateConfig,
     /// The workers.
     pub worker: WorkerConfig,
     /// The endpoints.
@@ -122,6 +124,16 @@ pub struct RetrainConfig {
     pub watch_interval_secs: u64,
     /// Longest wait with scoring for the first model (seconds, up to a day; 0: never wait).
     pub first_model_wait_secs: u64,
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateConfig {
+    /// Topic of the state; empty: nowhere.
+    pub changelog_topic: String,
+    /// Most bytes of snapshots that a worker writes (bytes per second, 1,024–10⁹).
+    pub snapshot_bytes_per_sec_max: u64,
 }
 
 /// The workers.
@@ -296,6 +308,9 @@ impl Config {
                 .map(|refusal| problem::of_refusal(refusal, &defaults)),
         );
         problems.extend(config.as_mut().and_then(|config| config.take_presets().err()));
+        if let Some(config) = config.as_mut().filter(|_| !origins.names("worker.drain_secs")) {
+            relations::shorten_drain(config);
+        }
         problems.extend(config.iter().flat_map(relations::check));
         match config {
             Some(mut config) if problems.is_empty() => {
@@ -509,7 +524,7 @@ mod tests {
             (
                 "[nonsense]\nx = 1",
                 "tapewatch.toml:1: nonsense: there is no such key; the sections are kafka, input, decode, output, detector, \
-                 guards, alerts, model, training, retrain, worker, http and log",
+                 guards, alerts, model, training, retrain, state, worker, http and log",
             ),
         ] {
             assert_eq!(error(text), told);

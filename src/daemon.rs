@@ -21,6 +21,7 @@ use crate::http::{self, Board, ListenError};
 use crate::kafka::client::BrokerError;
 use crate::kafka::outgoing::{ALERT_BYTES_MIN, DEAD_LETTER_BYTES_MIN};
 use crate::kafka::sink::SinkLimits;
+use crate::kafka::topics::OwnTopic;
 use crate::kafka::trouble::Troubles;
 use crate::learner::{Learner, LearnerContext, note_bad_models};
 use crate::metrics::Metrics;
@@ -110,7 +111,19 @@ impl Daemon {
             config.output.dead_letters_topic.as_str(),
         ];
         let topics: Vec<&str> = config.input.topics.iter().map(String::as_str).chain(outputs).collect();
-        config.kafka.wait_for_topics(&topics)?;
+        let partitions = config.kafka.wait_for_topics(&topics)?;
+        if !config.state.changelog_topic.is_empty() {
+            let changelog = OwnTopic {
+                name: &config.state.changelog_topic,
+                partitions: partitions[..config.input.topics.len()]
+                    .iter()
+                    .copied()
+                    .max()
+                    .unwrap_or(1),
+                is_compacted: true,
+            };
+            config.kafka.prepare_topics(&[changelog], true)?;
+        }
         let sink_limits = sink_limits(&config)?;
         if config.retrain.enabled {
             store.claim(&owner(&config))?;
@@ -127,6 +140,7 @@ impl Daemon {
                     status: Arc::clone(&status),
                     index,
                     waits_for_model: waits,
+                    gets_model: champion.is_some(),
                     sink_limits,
                     troubles: Arc::clone(&troubles),
                     on_panic: on_panic(ended_tx.clone()),

@@ -129,7 +129,7 @@
 //! back, [`feeder`](kafka::feeder) writes ticks, [`alert_record`](kafka::alert_record) is an alert as others read it,
 //! [`embedded`](kafka::embedded) is librdkafka's mock cluster.
 //!
-//! - *Absent:* detectors, models and [`Config`](crate::config::Config) as a whole. No topic is ever created.
+//! - *Absent:* detectors, models and [`Config`](crate::config::Config) as a whole. No topic is ever created but the changelog.
 //! - *Invariant:* callbacks run within `poll` on the owner's own thread; their mutexes are never contended.
 //! - *Invariant:* an offset is given out for commit only when every alert and dead letter up to it is acknowledged.
 //! - *Invariant:* a partition is read from the group's commit; without one from its oldest record, save in a new group that
@@ -259,18 +259,20 @@
 //! - **The model store is a folder**, not a compacted topic. A folder needs no rights on the cluster and can be looked
 //!   at, copied and cleaned with ordinary tools. The cost: processes on several hosts need a folder that all of them
 //!   see.
-//! - **Nothing writes snapshots yet.** The detector makes checkpoints, restores them and redoes what came since
-//!   ([`checkpoint`](pipeline::detector::checkpoint)), but there is no changelog topic. Until there is one, a restart or
-//!   a rebalance starts every instrument cold at the committed offset: levels are learnt anew, a window must fill
-//!   before ticks are scored, and an alert that was open is never resolved. After a crash, a tick whose alert was not
-//!   yet acknowledged is read again, but by a cold window; so the alert itself can be missed.
+//! - **State is kept only where `state.changelog_topic` says where.** The detector makes checkpoints, restores them and
+//!   redoes what came since ([`checkpoint`](pipeline::detector::checkpoint)); the worker writes them to a compacted topic, in
+//!   one transaction with the offsets ([`kafka::transactions`]), and reads them back ([`kafka::changelog`]). It is off by
+//!   default until it has been proved by simulation. Without it, a restart or a rebalance starts every instrument cold at the
+//!   committed offset: levels are learnt anew, a window must fill before ticks are scored, and an alert that was open is
+//!   never resolved. With it, what is left is this: restoring one partition stops the others of its worker, a redo runs under
+//!   the model that is at work now, and a step of an idle clock is written with the commit after its alerts.
 //! - **Delivery is at-least-once.** Ids and revisions are made of positions alone, so consumers can drop repeats.
 //!   Exactly once needs the snapshots first.
 //! - **The stride is fixed.** It does not widen under lag; lag grows and is shown. Widening must be written down with
 //!   its offset, or a replay would decide otherwise, and there is no changelog to write it in.
 //! - **An idle partition is moved on by the wall clock** where an alert or a shock ends by it. The detector tells of each
-//!   such step ([`Effect::Outside`](pipeline::detector::Effect::Outside)), and nothing writes it down yet; so those ends
-//!   alone may differ between two runs.
+//!   such step ([`Effect::Outside`](pipeline::detector::Effect::Outside)), and it is written down where state is kept; elsewhere
+//!   those ends alone may differ between two runs.
 //! - **All snapshots of a checkpoint are of one moment**, not each of its own. Instruments of a partition are coupled, and
 //!   a redo from many moments would need a record of everything that they told each other. The cost: an instrument that
 //!   changes before its turn is turned into bytes at that tick, so memory holds the snapshots that wait to be written; and

@@ -82,6 +82,10 @@ pub struct Metrics {
     pub training_progress_ratio: Gauge,
     /// Time that a swap keeps a worker from its ticks.
     pub swap_pause_seconds: Histogram,
+    /// Partitions that began, by whether there was state of them.
+    pub restores: IntCounterVec,
+    /// Bytes of state that were written.
+    pub changelog_bytes: IntCounter,
     /// Errors that librdkafka reported.
     pub kafka_errors: IntCounterVec,
     /// Version of the program.
@@ -90,6 +94,8 @@ pub struct Metrics {
 
 /// Results of commits.
 pub const COMMIT_RESULTS: [&str; 2] = ["ok", "failed"];
+/// Outcomes of restores.
+pub const RESTORE_OUTCOMES: [&str; 2] = ["restored", "cold"];
 /// Outcomes of trainings.
 pub const TRAINING_OUTCOMES: [&str; 5] = ["accepted", "calibrated", "refused", "failed", "too_few_ticks"];
 /// Modes of instruments.
@@ -275,6 +281,12 @@ impl Metrics {
                 "Time that a model swap keeps a worker from its ticks.",
                 seconds(0.000_1, 16),
             ),
+            restores: make.counters(
+                "tapewatch_restores_total",
+                "Partitions that began, by outcome.",
+                &["outcome"],
+            ),
+            changelog_bytes: make.counter("tapewatch_changelog_bytes_total", "Bytes of state written to the changelog."),
             kafka_errors: make.counters(
                 "tapewatch_kafka_errors_total",
                 "Errors that librdkafka reported.",
@@ -314,6 +326,9 @@ impl Metrics {
         COMMIT_RESULTS
             .iter()
             .for_each(|result| drop(self.commits.with_label_values(&[*result])));
+        RESTORE_OUTCOMES
+            .iter()
+            .for_each(|outcome| drop(self.restores.with_label_values(&[*outcome])));
         TRAINING_OUTCOMES
             .iter()
             .for_each(|outcome| drop(self.trainings.with_label_values(&[*outcome])));

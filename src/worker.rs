@@ -7,6 +7,8 @@ mod counts;
 mod outgoing;
 mod refusals;
 mod report;
+mod state;
+mod state_log;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use rdkafka::error::KafkaError;
 use self::counts::count_verdicts;
 use self::outgoing::{record_of, send_alert, send_dead_letter};
 use self::refusals::Refusals;
+use self::state_log::StateLog;
 use crate::config::{Config, Start};
 use crate::kafka::client::BrokerError;
 use crate::kafka::sink::{Sink, SinkLimits};
@@ -34,6 +37,8 @@ use crate::status::Status;
 const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause between two looks for that answer.
 const COMMIT_STEP: Duration = Duration::from_millis(20);
+/// Longest wait for acknowledgements before offsets and state are committed together; later, they are with the next commit.
+const STATE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a worker is told from outside.
 pub enum Command {
@@ -57,6 +62,8 @@ pub struct WorkerContext {
     pub index: usize,
     /// Whether it begins by waiting for a first model.
     pub waits_for_model: bool,
+    /// Whether a model comes at once: partitions are restored under it.
+    pub gets_model: bool,
     /// What may be under way, and how large a record may be.
     pub sink_limits: SinkLimits,
     /// What goes wrong with Kafka again and again.
@@ -81,6 +88,10 @@ pub struct Worker {
     source: Source,
     sink: Sink,
     detector: Detector,
+    /// Where state is kept, if it is.
+    state: Option<StateLog>,
+    /// A model is at work.
+    has_model: bool,
     effects: Effects,
     /// Partitions are paused: for the first model, or for acknowledgements.
     paused: bool,
@@ -116,9 +127,15 @@ impl Worker {
         let detector = Detector::new(config.detector_config()).map_err(|problem| BrokerError::Refused {
             reason: format!("decode: {problem}"),
         })?;
+        let state = match config.state.changelog_topic.is_empty() {
+            true => None,
+            false => Some(StateLog::open(&config, context.index)?),
+        };
         let now = Instant::now();
         let waits_for_model = context.waits_for_model;
         Ok(Worker {
+            state,
+            has_model: false,
             waits_for_model,
             context,
             commands,
@@ -148,7 +165,7 @@ impl Worker {
             self.perform()?;
             self.follow_rebalance()?;
             self.hold_back()?;
-            self.commit_when_due();
+            self.commit_when_due()?;
             self.report_when_due()?;
         }
         self.drain()
@@ -173,6 +190,7 @@ impl Worker {
         let version = model.version.0;
         self.detector.handle(now(), Input::Model(model), &mut self.effects);
         self.waits_for_model = false;
+        self.has_model = true;
         let pause = started.elapsed().as_secs_f64();
         self.context.metrics.swap_pause_seconds.observe(pause);
         tracing::info!(
@@ -252,8 +270,11 @@ impl Worker {
                     &alert,
                     now(),
                 )?,
-                // There is no changelog yet: state starts cold, and nothing is redone.
-                Effect::Outside(..) => {}
+                Effect::Outside(at, outside) => {
+                    if let Some(state) = &mut self.state {
+                        state.note(at, outside);
+                    }
+                }
                 Effect::Commit(at, next) => commits.push((at, next)),
                 // All of them were taken out while their records were at hand.
                 Effect::DeadLetter(letter) => debug_assert!(false, "a dead letter without its record: {letter:?}"),
@@ -271,10 +292,15 @@ impl Worker {
 
     /// Carries out the rebalance that waits, if any.
     fn follow_rebalance(&mut self) -> Result<(), BrokerError> {
+        // State is restored under the model that it was made under.
+        if self.state.is_some() && self.context.gets_model && !self.has_model {
+            return Ok(());
+        }
         match self.source.take_rebalance() {
             None => return Ok(()),
             Some(Rebalance::Assign(partitions)) => {
-                self.source.assign(&partitions)?;
+                let starts = self.restore(&partitions)?;
+                self.source.assign(&partitions, &starts)?;
                 tracing::info!(
                     worker = self.context.index,
                     partitions = partitions.len(),
@@ -301,7 +327,11 @@ impl Worker {
     fn deliver_and_commit(&mut self, lost: bool) -> Result<bool, BrokerError> {
         let drain = Duration::from_secs(self.context.config.worker.drain_secs);
         let is_delivered = self.sink.drain(Instant::now() + drain)?;
-        let is_committed = !lost && self.commit_within(COMMIT_PATIENCE);
+        let is_committed = !lost
+            && match self.state {
+                Some(_) => self.commit_state(true) || self.commit_state(true),
+                None => self.commit_within(COMMIT_PATIENCE),
+            };
         if !(is_delivered && is_committed) {
             tracing::warn!(
                 worker = self.context.index,
@@ -318,6 +348,9 @@ impl Worker {
         self.detector
             .handle(now(), Input::Revoked(partitions), &mut self.effects);
         self.sink.forget(partitions);
+        if let Some(state) = &mut self.state {
+            state.forget(partitions);
+        }
         for at in partitions {
             let topic = &self.context.config.input.topics[usize::from(at.topic.0)];
             let labels = [topic.as_str(), &at.partition.0.to_string()];
@@ -340,12 +373,18 @@ impl Worker {
         Ok(())
     }
 
-    fn commit_when_due(&mut self) {
+    fn commit_when_due(&mut self) -> Result<(), BrokerError> {
         let interval = Duration::from_millis(self.context.config.worker.commit_interval_ms);
-        if self.committed_at.elapsed() >= interval {
-            self.commit();
-            self.committed_at = Instant::now();
+        if self.committed_at.elapsed() < interval {
+            return Ok(());
         }
+        if self.state.is_none() {
+            self.commit();
+        } else if self.sink.drain(Instant::now() + STATE_PATIENCE)? {
+            self.commit_state(false);
+        }
+        self.committed_at = Instant::now();
+        Ok(())
     }
 
     /// Asks for a commit of what may be committed; the broker's answer is counted when it comes.
@@ -467,6 +506,7 @@ mod tests {
                 status: Status::new(1),
                 index: 0,
                 waits_for_model: false,
+                gets_model: false,
                 sink_limits: SinkLimits {
                     alert_bytes_max: None,
                     dead_letter_bytes_max: None,

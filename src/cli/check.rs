@@ -178,12 +178,15 @@ fn look_at(config: &Config, topic: &str, record: &FoundRecord, findings: &mut Fi
     };
     decoder.decode(&read, &mut |item| match item.what {
         What::Tick { instrument, tick, .. } => ticks.push(to_json(instrument, &tick)),
-        What::Incomplete { instrument, .. } => ticks.push(format!("an incomplete tick of {instrument}")),
-        What::Ignored => ticks.push("nothing: the layout leaves it out".into()),
+        What::Incomplete { instrument, .. } => ticks.push(format!("incomplete, of {instrument}")),
+        What::Ignored => ticks.push("left out by the layout".into()),
         What::Bad(error) => problem = Some(error),
     });
     match problem {
-        None => Findings::good(&format!("a record is read as {} ({place})", ticks.join(" and ")))?,
+        None => Findings::good(&format!(
+            "a record is read as a tick ({place}): {}",
+            ticks.join(" and ")
+        ))?,
         Some(error) => {
             findings.is_unreadable = true;
             let payload = String::from_utf8_lossy(record.payload.as_deref().unwrap_or_default()).into_owned();

@@ -96,6 +96,11 @@ impl Origins {
         self.lines.get(&key).copied().filter(|_| !is_above).unwrap_or(0)
     }
 
+    /// Tells whether somebody has written the key.
+    pub(super) fn names(&self, key: &str) -> bool {
+        self.flags.contains_key(key) || self.variables.contains_key(key) || self.lines.contains_key(key)
+    }
+
     /// Says where the value of a key was written; nothing for a default, and for a text that is no file.
     pub(super) fn of(&self, key: &str) -> Option<String> {
         let key = unquoted(key);

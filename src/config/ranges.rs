@@ -141,6 +141,11 @@ const BOUNDS: &[Bound] = &[
     whole("retrain.models_kept", 1..=10_000, "models"),
     whole("retrain.watch_interval_secs", 1..=HOUR, "seconds"),
     whole("retrain.first_model_wait_secs", 0..=DAY, "seconds"),
+    whole(
+        "state.snapshot_bytes_per_sec_max",
+        1024..=1_000_000_000,
+        "bytes per second",
+    ),
     whole("worker.workers", 1..=256, "workers"),
     whole("worker.batch_records_max", 1..=65_536, "records"),
     // A worker reports every second, and looks for a stop between two polls.

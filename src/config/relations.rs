@@ -162,6 +162,15 @@ fn learning(config: &Config, problems: &mut Problems) {
     );
 }
 
+/// Lets a drain that nobody has set give way to a session that somebody has made shorter: four fifths of it.
+pub(super) fn shorten_drain(config: &mut Config) {
+    let set = config.kafka.consumer_property("session.timeout.ms");
+    if let Some(session_ms) = set.and_then(|set| set.parse::<u64>().ok()) {
+        let longest = (session_ms * 4 / 5 / 1000).max(1);
+        config.worker.drain_secs = config.worker.drain_secs.min(longest);
+    }
+}
+
 fn worker(config: &Config, problems: &mut Problems) {
     let worker = &config.worker;
     let drain_secs = worker.drain_secs;
@@ -282,6 +291,8 @@ mod tests {
             &drain(45, ""),
             "worker.drain_secs: expected less than librdkafka's session.timeout.ms = 45000 milliseconds, found 45 seconds",
         );
+        let short = "[kafka.consumer_properties]\n\"session.timeout.ms\" = \"2000\"";
+        assert_eq!(Config::from_toml(short).unwrap().worker.drain_secs, 1);
         let longer = "[kafka.consumer_properties]\n\"session.timeout.ms\" = \"400000\"";
         Config::from_toml(&drain(299, longer)).unwrap();
         assert_refused(&drain(300, longer), "max.poll.interval.ms = 300000");

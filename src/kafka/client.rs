@@ -1,7 +1,7 @@
 //! Client settings: what every consumer and producer of ours is made with.
 //!
 //! Promises that secrets are read from files and never printed, and that any librdkafka property can be passed through,
-//! save those of [`properties`].
+//! save those that `properties.rs` names.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

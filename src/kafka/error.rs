@@ -40,6 +40,18 @@ pub enum BrokerError {
         /// What we need (bytes).
         needed: usize,
     },
+    /// A topic of tapewatch's own is missing, or is not as it must be.
+    #[error("topic {topic} {problem} at {brokers}; mend it with: {command}")]
+    WrongTopic {
+        /// The topic.
+        topic: String,
+        /// The brokers.
+        brokers: String,
+        /// What is wrong.
+        problem: String,
+        /// The command that mends it.
+        command: String,
+    },
     /// The broker refuses us.
     #[error("the broker refuses us: {reason}")]
     Refused {
@@ -89,6 +101,7 @@ impl BrokerError {
             BrokerError::Unreachable { .. }
             | BrokerError::NoTopic { .. }
             | BrokerError::TopicTooSmall { .. }
+            | BrokerError::WrongTopic { .. }
             | BrokerError::Refused { .. }
             | BrokerError::Thread { .. }
             | BrokerError::Client(_) => false,
@@ -100,6 +113,7 @@ impl BrokerError {
         match self {
             BrokerError::Unreachable { .. } | BrokerError::NoTopic { .. } => true,
             BrokerError::TopicTooSmall { .. }
+            | BrokerError::WrongTopic { .. }
             | BrokerError::Refused { .. }
             | BrokerError::Secret { .. }
             | BrokerError::Property { .. }

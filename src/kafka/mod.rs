@@ -5,6 +5,7 @@
 
 pub mod alert_record;
 mod begin;
+pub mod changelog;
 pub mod client;
 mod committer;
 pub mod embedded;
@@ -20,5 +21,7 @@ mod properties;
 pub mod reach;
 pub mod sink;
 pub mod source;
+pub mod topics;
+pub mod transactions;
 pub mod trouble;
 pub mod version;

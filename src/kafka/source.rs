@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::statistics::Statistics;
@@ -30,6 +30,9 @@ use crate::pipeline::position::{NextOffset, Partition, TopicIndex, TopicPartitio
 const BLIND_USUAL: Duration = Duration::from_secs(15);
 /// A refusal shows in the statistics of the second after.
 const REFUSAL_SETTLES: Duration = Duration::from_secs(3);
+
+/// Longest wait for what is committed, transactions that are under way included.
+const COMMITTED_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A change of this member's share of the partitions, which the group waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -319,11 +322,15 @@ impl Source {
         self.consumer.context().rebalance.lock().ok()?.take()
     }
 
-    /// Takes new partitions on; [`begin`] says where each begins.
+    /// Takes new partitions on; `begin.rs` says where each begins.
     ///
     /// # Errors
     /// When librdkafka refuses.
-    pub fn assign(&self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
+    pub fn assign(
+        &self,
+        partitions: &[TopicPartition],
+        starts: &[(TopicPartition, NextOffset)],
+    ) -> Result<(), KafkaError> {
         let context = self.consumer.context();
         let unknown = context.list(partitions.iter().map(|at| (*at, KafkaOffset::Invalid)));
         let begun = begin::offsets(
@@ -332,11 +339,16 @@ impl Source {
             unknown.clone(),
             context.starts_at_latest,
         );
-        let list = begun.unwrap_or_else(|error| {
+        let mut list = begun.unwrap_or_else(|error| {
             // librdkafka asks again by itself, as often as it takes.
             context.troubles.note(trouble::GROUP, &error.to_string());
             unknown
         });
+        for (at, next) in starts {
+            if let Some(topic) = context.topics.get(usize::from(at.topic.0)) {
+                list.set_partition_offset(topic, at.partition.0, KafkaOffset::Offset(next.0))?;
+            }
+        }
         context.begin(&list);
         match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list)?,
@@ -347,6 +359,34 @@ impl Source {
             self.consumer.pause(&list)?;
         }
         Ok(())
+    }
+
+    /// Gives the offsets that the group has committed, once no transaction with others is under way.
+    ///
+    /// # Errors
+    /// When the broker does not tell.
+    pub fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, NextOffset)>, KafkaError> {
+        let context = self.consumer.context();
+        let asked = context.list(partitions.iter().map(|at| (*at, KafkaOffset::Invalid)));
+        let committed = self.consumer.committed_offsets(asked, COMMITTED_TIMEOUT)?;
+        let next = |at: &TopicPartition| {
+            let topic = context.topics.get(usize::from(at.topic.0))?;
+            match committed.find_partition(topic, at.partition.0)?.offset() {
+                KafkaOffset::Offset(next) => Some((*at, NextOffset(next))),
+                _ => None,
+            }
+        };
+        Ok(partitions.iter().filter_map(next).collect())
+    }
+
+    /// Gives offsets as a transaction takes them, with this member's present place in the group.
+    pub fn for_transaction(
+        &self,
+        offsets: &[(TopicPartition, NextOffset)],
+    ) -> Option<(TopicPartitionList, ConsumerGroupMetadata)> {
+        let context = self.consumer.context();
+        let list = context.list(offsets.iter().map(|(at, next)| (*at, KafkaOffset::Offset(next.0))));
+        Some((list, self.consumer.group_metadata()?))
     }
 
     /// Gives partitions up.
@@ -462,7 +502,7 @@ impl Drop for Source {
         // The consumer leaves the group next, and nobody carries a rebalance out any more.
         self.consumer.context().leaving.store(true, Ordering::Relaxed);
         let ended = match self.take_rebalance() {
-            Some(Rebalance::Assign(partitions)) => self.assign(&partitions),
+            Some(Rebalance::Assign(partitions)) => self.assign(&partitions, &[]),
             Some(Rebalance::Revoke { partitions, .. }) => self.unassign(&partitions),
             None => Ok(()),
         };

@@ -13,6 +13,7 @@ mod client;
 mod real_kafka;
 
 mod broker;
+mod changelog;
 mod market;
 mod process;
 mod raw_produce;

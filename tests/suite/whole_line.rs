@@ -1,6 +1,7 @@
 //! The whole line on a real Kafka: recorded ticks replayed into a topic, the daemon as a process of its own, training
 //! while it scores, stopped by signals gentle and rude, and every count compared with the broker's.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -366,4 +367,84 @@ fn a_recording_that_is_replayed_at_full_speed_gives_the_alerts_of_a_backtest() {
         "{records} ticks at full speed: {} alerts, the same as in a backtest",
         opened.len()
     );
+}
+
+/// Alerts as a reader sees them who drops repeats: each id and revision once, in order.
+fn told_once(scene: &Scene, topic: &str) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let records = scene
+        .kafka
+        .read_all(topic)
+        .into_iter()
+        .map(|record| record.payload.unwrap());
+    let texts = records.map(|payload| String::from_utf8(payload).unwrap());
+    texts.filter(|text| seen.insert(text.clone())).collect()
+}
+
+#[test]
+fn a_daemon_that_is_killed_again_and_again_tells_what_an_undisturbed_one_tells() {
+    // A static member takes its own place again at once.
+    let Some(scene) = Scene::new("state", "\"group.instance.id\" = \"one\"", "enabled = false") else {
+        return;
+    };
+    let (market, _) = market::with_faults(&market::ticks(6, 60_000, 91), 91);
+    let folder = scene.folder.path();
+    write_ticks(&folder.join("ticks"), &market);
+    let models = ModelStore::open(&folder.join("models"), 1).unwrap();
+    models.save(market::trained()).unwrap();
+    let text = fs::read_to_string(folder.join("tapewatch.toml")).unwrap();
+    let quiet = format!("{}-quiet", scene.name);
+    for topic in [format!("{quiet}-alerts"), format!("{quiet}-dead-letters")] {
+        scene.kafka.create_topic(&topic, 1, &[]);
+    }
+    // The undisturbed one is a group of its own on the same ticks.
+    let other = text
+        .replace(&format!("group = \"{}\"", scene.name), &format!("group = \"{quiet}\""))
+        .replace(&format!("{}-alerts", scene.name), &format!("{quiet}-alerts"))
+        .replace(
+            &format!("{}-dead-letters", scene.name),
+            &format!("{quiet}-dead-letters"),
+        );
+    let state = format!("\n[state]\nchangelog_topic = \"{}-changelog\"\n", scene.name);
+    // It commits often, so that it can be killed often before it has read all.
+    let often = text.replace("commit_interval_ms = 300", "commit_interval_ms = 100");
+    fs::write(folder.join("tapewatch.toml"), often + &state).unwrap();
+    fs::write(folder.join("quiet.toml"), other).unwrap();
+    scene.replay(&[folder.join("ticks")]);
+    let ends = scene.ends();
+
+    let undisturbed = process::start(folder, &["run", "--config", "quiet.toml"]);
+    wait::until("the undisturbed one has read all", DEADLINE, || {
+        let committed = scene.kafka.committed(&quiet, &scene.ticks());
+        committed.into_iter().map(|next| next.max(0)).eq(ends.iter().copied())
+    });
+    undisturbed.terminate();
+    drop(undisturbed.output());
+
+    let mut kills = 0;
+    loop {
+        let before: i64 = scene.committed().iter().sum();
+        let mut daemon = scene.start();
+        wait::until("it goes on", DEADLINE, || {
+            assert!(daemon.is_running(), "the daemon has ended");
+            scene.committed().iter().sum::<i64>() > before || scene.committed() == ends
+        });
+        if scene.committed() == ends {
+            scene.stop(daemon);
+            break;
+        }
+        daemon.kill();
+        drop(daemon.output());
+        kills += 1;
+    }
+    let found = told_once(&scene, &format!("{}-alerts", scene.name));
+    let expected = told_once(&scene, &format!("{quiet}-alerts"));
+    assert!(expected.len() > 20, "{}", expected.len());
+    let lost = expected.iter().filter(|alert| !found.contains(alert)).count();
+    let new = found.iter().filter(|alert| !expected.contains(alert)).count();
+    println!(
+        "{kills} kills; {} revisions, lost or changed {lost}, new {new}",
+        expected.len()
+    );
+    assert_eq!((lost, new), (0, 0));
 }
