@@ -123,7 +123,7 @@ fn ask(config: &Config, findings: &mut Findings) -> anyhow::Result<()> {
         if partitions(&mut probe, topic, findings)?.is_none() {
             continue;
         }
-        let limit = probe.batch_limit(topic)?;
+        let limit = probe.batch_limit(topic);
         match limit {
             Some(limit) => Findings::good(&format!(
                 "topic {topic} takes batches of {limit} bytes (max.message.bytes)"

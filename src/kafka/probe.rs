@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -32,9 +31,6 @@ const OFFSETS_BACK: i64 = 10;
 const TOO_MANY_BYTES: usize = 1024;
 /// The largest limit for which a record is sent that is above it (bytes).
 const LIMIT_MAX: usize = 16 << 20;
-
-/// Property of a topic: its largest batch (bytes).
-const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 
 /// A record as it lies in a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,19 +126,8 @@ impl Probe {
     }
 
     /// Gives the largest batch that a topic takes (bytes); none where the broker does not say, or not to us.
-    ///
-    /// # Errors
-    /// [`BrokerError`] when a client cannot be made.
-    pub fn batch_limit(&self, topic: &str) -> Result<Option<usize>, BrokerError> {
-        let admin: AdminClient<QuietContext> = self.kafka.producer()?.create_with_context(QuietContext)?;
-        let options = AdminOptions::new().request_timeout(Some(METADATA_TIMEOUT));
-        let resources = [ResourceSpecifier::Topic(topic)];
-        let answers = pollster::block_on(admin.describe_configs(&resources, &options)).unwrap_or_default();
-        let value = answers
-            .iter()
-            .flatten()
-            .find_map(|found| found.get(MAX_MESSAGE_BYTES)?.value.as_deref());
-        Ok(value.and_then(|value| value.parse().ok()))
+    pub fn batch_limit(&self, topic: &str) -> Option<usize> {
+        self.kafka.batch_limits(&[topic]).into_iter().next().flatten()
     }
 
     /// Looks whether a topic may be written to, whose largest batch is known (bytes); false where that cannot be found out
